@@ -1,0 +1,161 @@
+"""How strong the noise in an image is, when nobody says.
+
+A noisy image enters, the standard deviation of its noise leaves. It knows nothing of networks: linear algebra on patches.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+PATCH_PX = 8
+#: Patches drawn from an image at each scale; more change the estimate by less than 1% and take longer.
+N_PATCHES = 6_000
+#: From fewer patches the smallest eigenvalues tell of the sample and not of the noise.
+MIN_PATCHES = 400
+#: The selection of patches settles in two to five rounds.
+N_ROUNDS = 10
+#: Patches turned to float at once: bounds the memory.
+CHUNK = 1_000
+#: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought to full
+#: resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py`` prints.
+TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
+
+
+def estimate_noise(image: Array, scale: float) -> float:
+    r"""Estimate the standard deviation of the noise in an image, be it white or smeared over a few pixels.
+
+    White noise is found at full resolution by :func:`white_noise_sigma`. Demosaicing, scaling and compression smear a
+    camera's noise over neighbouring pixels, which hides it there, but averaging blocks of f x f pixels makes it white
+    again. The estimate is therefore
+
+    .. math:: \max_{f \in \{1, 2, 4\}} \sqrt{\max(0,\, (f \sigma_f)^2 - t_f^2)}
+
+    with :math:`\sigma_f` the estimate after averaging, brought back to full resolution by the factor f that
+    averaging takes from white noise, and :math:`t_f` what clean photographs show there (`TEXTURE`).
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, C), any real dtype
+        C = 1 or 3: the channels are looked at together. It is read at random places only, drawn by a fixed seed, so
+        time and memory do not grow with its size.
+    scale : float
+        The range of the values, in units of `image`.
+
+    Returns
+    -------
+    float
+        As a fraction of `scale`. 0 where the image is too small to tell.
+    """
+    rng = np.random.default_rng(0)
+    variances = [0.0]
+    for factor, texture in TEXTURE[image.shape[2]].items():
+        sigma = factor * white_noise_sigma(image, rng, factor) / scale
+        variances.append(sigma**2 - (texture / 255) ** 2)
+    return float(max(variances) ** 0.5)
+
+
+def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -> float:
+    """Estimate the standard deviation of white Gaussian noise from patches with little texture.
+
+    Patches of a clean image lie near a subspace; white noise adds its variance in every direction, so that the smallest
+    eigenvalues of the patches' covariance equal the noise's variance (Chen et al., algorithm 1). Three channels leave
+    directions enough that no texture reaches. One channel does not: there only patches are used whose gradients are no
+    stronger than the noise would make them (Liu et al., section III).
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, C)
+    rng : Generator
+        Chooses the patches.
+    factor : int
+        The image is averaged over blocks of so many pixels squared first.
+
+    Returns
+    -------
+    float
+        In the units of `image`; 0 for an image with room for fewer than `MIN_PATCHES` patches.
+
+    References
+    ----------
+    Chen, Zhu, Heng, "An Efficient Statistical Method for Image Noise Level Estimation", ICCV 2015.
+    Liu, Tanaka, Okutomi, "Single-Image Noise Level Estimation for Blind Denoising", IEEE TIP 2013.
+    """
+    n_places = (image.shape[0] - PATCH_PX * factor + 1, image.shape[1] - PATCH_PX * factor + 1)
+    if min(n_places) < 1 or n_places[0] * n_places[1] < MIN_PATCHES:
+        return 0.0
+    n_patches = min(N_PATCHES, n_places[0] * n_places[1])
+    rows = rng.integers(n_places[0], size=n_patches)
+    columns = rng.integers(n_places[1], size=n_patches)
+    patches = np.concatenate(
+        [_patches(image, rows[i : i + CHUNK], columns[i : i + CHUNK], factor) for i in range(0, n_patches, CHUNK)]
+    )
+    if image.shape[2] > 1:
+        return _shared_variance(patches) ** 0.5
+    return _weak_texture_variance(patches) ** 0.5
+
+
+def _weak_texture_variance(patches: NDArray[np.float32]) -> float:
+    """Estimate from the patches whose gradients are no stronger than noise of the estimated variance makes them.
+
+    Starts from the smallest eigenvalue of all patches and repeats until it settles (Liu et al., section III).
+    """
+    energies = _gradient_energy(patches)
+    limit = _gradient_energy_limit()
+    variance = float(_eigenvalues(patches)[0])
+    for _ in range(N_ROUNDS):
+        weak = energies <= variance * limit
+        if weak.sum() < MIN_PATCHES:
+            break
+        previous, variance = variance, _shared_variance(patches[weak])
+        if abs(variance - previous) <= 0.01 * previous:
+            break
+    return variance
+
+
+def _gradient_energy(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum the squared differences of neighbouring pixels in each patch: ``(n, C, P, P)`` to ``(n,)``."""
+    energy: NDArray[np.float32] = sum(np.square(np.diff(patches, axis=axis)).sum(axis=(1, 2, 3)) for axis in (2, 3))
+    return energy
+
+
+@cache
+def _gradient_energy_limit() -> float:
+    """Give the gradient energy that one in a thousand gray patches of nothing but noise of variance 1 exceeds."""
+    noise = np.random.default_rng(0).standard_normal((50_000, 1, PATCH_PX, PATCH_PX), dtype=np.float32)
+    return float(np.quantile(_gradient_energy(noise), 0.999))
+
+
+def _shared_variance(patches: NDArray[np.float32]) -> float:
+    """Give the mean of the smallest eigenvalues of the patches' covariance, as many as have their median for mean.
+
+    Chen et al., algorithm 1.
+    """
+    eigenvalues = _eigenvalues(patches)
+    means = np.cumsum(eigenvalues) / np.arange(1, len(eigenvalues) + 1)
+    for n_left in range(len(eigenvalues), 0, -1):
+        if np.searchsorted(eigenvalues[:n_left], means[n_left - 1]) * 2 <= n_left:
+            return float(means[n_left - 1])
+    return float(eigenvalues[0])
+
+
+def _eigenvalues(patches: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the eigenvalues of the patches' covariance in ascending order; none is negative."""
+    flat = patches.reshape(len(patches), -1)
+    flat = flat - flat.mean(axis=0)
+    covariance = (flat.T @ flat).astype(np.float64) / len(flat)
+    eigenvalues: NDArray[np.float64] = np.maximum(np.linalg.eigvalsh(covariance), 0.0)
+    return eigenvalues
+
+
+def _patches(image: Array, rows: NDArray[np.int64], columns: NDArray[np.int64], factor: int) -> NDArray[np.float32]:
+    """Cut patches at the given corners and average their blocks: ``(n, C, PATCH_PX, PATCH_PX)``."""
+    side = PATCH_PX * factor
+    places = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))
+    cut = places[rows, columns].astype(np.float32)
+    offsets = [(i, j) for i in range(factor) for j in range(factor)]
+    averaged: NDArray[np.float32] = sum(cut[..., i::factor, j::factor] for i, j in offsets) / np.float32(factor**2)
+    return averaged
