@@ -1,0 +1,89 @@
+"""The commands ``pellucid train`` and ``pellucid export``.
+
+Arguments enter; a run folder or a model folder leaves. They train nothing themselves, and import torch only when
+called, since the whole command line imports this file.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pellucid.errors import MissingExtraError, ParameterError
+
+
+def train_command(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="How to train; see recipes/.")],
+    *,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of clean images.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run folder to make.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
+    initial: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Start from a model's weights, by name or folder.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
+    ] = None,
+) -> None:
+    """Train a denoiser on a folder of clean images.
+
+    Examples:
+
+      pellucid train recipes/color.toml --data photos/ --out runs/color
+
+      pellucid train recipes/color.toml --data photos/ --out runs/color --resume
+
+      pellucid train recipes/gray.toml --data photos/ --out runs/short --set n_steps=2000 --set optimizer.lr=1e-3
+    """
+    _require_torch()
+    from pellucid.training.recipe import load_recipe  # noqa: PLC0415
+    from pellucid.training.run import train  # noqa: PLC0415
+
+    weights = train(
+        load_recipe(recipe, dict(_parse_change(change) for change in changes or [])),
+        data,
+        output,
+        resume=resume,
+        initial=initial,
+    )
+    typer.echo(f"{weights}")
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    *,
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="MODELDIR", help="The model folder to write.")],
+) -> None:
+    """Turn a run's averaged weights into a model folder that runs without torch.
+
+    Examples:
+
+      pellucid export runs/color -o models/color
+
+      pellucid denoise night.jpg --model models/color
+    """
+    _require_torch()
+    from pellucid.training.export import export_model, load_trained  # noqa: PLC0415
+
+    typer.echo(f"{export_model(load_trained(run), output)}")
+
+
+def _parse_change(text: str) -> tuple[str, Any]:
+    """Read ``key=value``; the value is TOML, or else text."""
+    import tomllib  # noqa: PLC0415
+
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ParameterError(f"--set {text}: give KEY=VALUE, as in --set n_steps=2000")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _require_torch() -> None:
+    try:
+        import pytorch_lightning  # noqa: F401, PLC0415
+    except ImportError:
+        raise MissingExtraError("training: torch is not installed: pip install 'pellucid[train]'") from None

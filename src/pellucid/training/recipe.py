@@ -1,0 +1,136 @@
+"""A training recipe: the whole of how a model is made, in one TOML file.
+
+A TOML file or a dictionary enters, a checked and frozen Recipe leaves. It knows nothing of torch: a recipe holds numbers
+and names, never code.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pellucid.errors import RecipeError
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NetworkRecipe(_Table):
+    """Shape of the autoencoder; see `networks.DenoisingAutoencoder`."""
+
+    channels: Literal[1, 3] = 3
+    widths: tuple[int, ...] = (48, 96, 192)
+    depths: tuple[int, ...] = (2, 2, 2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tuples(cls, values: Any) -> Any:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+    @model_validator(mode="after")
+    def _one_depth_a_width(self) -> Self:
+        if len(self.widths) != len(self.depths) or not self.widths:
+            raise ValueError(f"widths has {len(self.widths)} entries and depths {len(self.depths)}: give one each a level")
+        return self
+
+
+class DataRecipe(_Table):
+    """What the network is shown."""
+
+    patch_px: int = Field(96, gt=0)
+    batch_size: int = Field(8, gt=0)
+    sigma_min: float = Field(0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
+    sigma_max: float = Field(55.0, gt=0.0)
+    held_out_every: int = Field(40, gt=1, description="each so-many-th image is kept for validation")
+
+
+class OptimizerRecipe(_Table):
+    """How the weights move."""
+
+    name: Literal["muon", "adamw"] = "muon"
+    lr: float = Field(2e-3, gt=0.0)
+    weight_decay: float = Field(0.0, ge=0.0)
+    clip_norm: float = Field(1.0, gt=0.0)
+    n_warmup: int = Field(200, ge=1)
+    final_lr: float = Field(0.01, ge=0.0, le=1.0, description="the rate at the end, relative to lr")
+    ema_decay: float = Field(0.999, ge=0.0, lt=1.0)
+
+
+class Recipe(_Table):
+    """Everything that decides what comes out of a training run."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    summary: str
+    seed: int = 0
+    n_steps: int = Field(gt=0)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    validate_every: int = Field(1000, gt=0, description="steps between validations, each followed by a checkpoint")
+    network: NetworkRecipe = NetworkRecipe()
+    data: DataRecipe = DataRecipe()
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+
+    @model_validator(mode="after")
+    def _patch_on_the_grid(self) -> Self:
+        stride = 2 ** len(self.network.widths)
+        if self.data.patch_px % stride:
+            raise ValueError(f"data.patch_px is {self.data.patch_px}: make it a multiple of {stride}")
+        return self
+
+
+def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file.
+    changes : mapping of str, optional
+        Values to change, by dotted key: ``{"optimizer.lr": 1e-3}``.
+
+    Raises
+    ------
+    RecipeError
+        The file cannot be read, or a key is unknown or has a wrong value; the message names the key.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}): name a recipe file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not valid TOML ({error})") from None
+    for key, value in (changes or {}).items():
+        *parents, leaf = key.split(".")
+        place = table
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise RecipeError(f"{path}: '{key}' is not a key of a recipe")
+        place[leaf] = value
+    return parse_recipe(table, str(path))
+
+
+def parse_recipe(table: Mapping[str, Any], source: str) -> Recipe:
+    """Check a recipe given as a dictionary; `source` names it in errors."""
+    try:
+        return Recipe.model_validate(dict(table))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_explain(error.errors()[0])}") from None
+
+
+def _explain(problem: Any) -> str:
+    """Say in one line what is wrong with a key, and the nearest right one where it is unknown."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        model = Recipe.model_fields.get(str(problem["loc"][0]))
+        table = model.annotation if model and len(problem["loc"]) > 1 else Recipe
+        known = list(getattr(table, "model_fields", {}))
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key '{key}': {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"key '{key}': {message}" if key else message
