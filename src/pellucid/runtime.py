@@ -1,0 +1,198 @@
+"""Run a model's network: the only file that knows the inference engine (OpenVINO).
+
+A ModelCard enters, a callable on numpy arrays leaves. It knows nothing of files, tiles or where the noise level comes
+from. Importing it does not load the engine; making a Network does.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.catalog import ModelCard
+from pellucid.errors import ModelError, ParameterError
+
+DEVICES = ("auto", "cpu", "gpu", "npu")
+PRECISIONS = ("auto", "fp32", "bf16")
+#: Compiled shapes kept at once. An image has one shape of tile; a second stays for the image after next.
+N_COMPILED = 2
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the engine is and where it can run.
+
+    Attributes
+    ----------
+    version : str
+    devices : dict
+        Names as the ``device`` option takes them, with the maker's name.
+    bf16 : bool
+        Whether this processor computes in bfloat16.
+    """
+
+    version: str
+    devices: dict[str, str]
+    bf16: bool
+
+
+def default_threads() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def engine_info() -> EngineInfo:
+    """Ask the engine what it is and where it can run."""
+    import openvino  # noqa: PLC0415 (loads 100 MB; not everyone who imports this file runs a network)
+
+    core = openvino.Core()
+    devices = {name.lower(): str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
+    return EngineInfo(openvino.__version__.split("-")[0], devices, _has_bf16(core))
+
+
+def _has_bf16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class Network:
+    """A model's network on a device, ready to be called.
+
+    Parameters
+    ----------
+    card : ModelCard
+    device : {'auto', 'cpu', 'gpu', 'npu'}
+        'auto' is the processor.
+    precision : {'auto', 'fp32', 'bf16'}
+        Of the arithmetic; 'auto' takes bfloat16 where the processor has it. Images stay float32 in either:
+        only the noise that is subtracted is computed in bfloat16.
+    n_threads : int, optional
+        Default: every processor that this process may use.
+
+    Attributes
+    ----------
+    card : ModelCard
+    device, precision : str
+        As chosen, never 'auto'.
+    n_threads : int
+
+    Raises
+    ------
+    ModelError
+        The network file is damaged or is not what its card says.
+    ParameterError
+        A device that is not there, an unknown precision, fewer than one thread.
+    """
+
+    def __init__(
+        self, card: ModelCard, *, device: str = "auto", precision: str = "auto", n_threads: int | None = None
+    ) -> None:
+        import openvino  # noqa: PLC0415
+
+        self.card = card
+        self.n_threads = default_threads() if n_threads is None else n_threads
+        if self.n_threads < 1:
+            raise ParameterError(f"threads {n_threads}: give at least 1")
+        self._core = openvino.Core()
+        self.device = _choose_device(self._core, device)
+        self.precision = _choose_precision(self._core, self.device, precision)
+        content = card.read_network()
+        try:
+            self._model = self._core.read_model(content)
+        except RuntimeError:
+            raise ModelError(f"{card.folder}: the engine cannot read its network: install the model again") from None
+        self._check_ports()
+        self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def _check_ports(self) -> None:
+        """Refuse a network whose inputs and outputs are not those of the contract."""
+        channels = self.card.channels
+        ports = {port.get_any_name(): port.partial_shape for port in (*self._model.inputs, *self._model.outputs)}
+        sizes = {
+            name: shape[1].get_length() if shape.rank.is_static and len(shape) == 4 and shape[1].is_static else None
+            for name, shape in ports.items()
+        }
+        if sizes != {"noisy": channels, "sigma": 1, "residual": channels}:
+            raise ModelError(
+                f"{self.card.folder}: its network does not fit its card "
+                f"(expected noisy and residual of {channels} channels, sigma of 1): export the model again"
+            )
+
+    def __call__(self, noisy: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Estimate the noise in an image.
+
+        Safe to call from several threads; calls run one after another.
+
+        Parameters
+        ----------
+        noisy : ndarray, shape (H, W, C), float32, nominally in [0, 1]
+            H and W multiples of the card's ``stride_px``; C the card's ``channels``.
+        sigma : ndarray, shape (H, W, 1), float32
+            Standard deviation of the noise at each pixel, on the same scale.
+
+        Returns
+        -------
+        ndarray, shape (H, W, C), float32
+            The residual: the denoised image is ``noisy - residual``.
+        """
+        with self._lock:
+            request = self._request(noisy.shape[0], noisy.shape[1])
+            request.infer({"noisy": noisy[None], "sigma": sigma[None]}, share_inputs=True)
+            residual: NDArray[np.float32] = request.get_output_tensor().data[0].copy()
+        return residual
+
+    def _request(self, height_px: int, width_px: int) -> Any:
+        """Give the compiled network for a size of window, compiling it at its first use."""
+        key = (height_px, width_px)
+        if key not in self._compiled:
+            while len(self._compiled) >= N_COMPILED:
+                self._compiled.popitem(last=False)
+            self._compiled[key] = self._compile(height_px, width_px).create_infer_request()
+        self._compiled.move_to_end(key)
+        return self._compiled[key]
+
+    def _compile(self, height_px: int, width_px: int) -> Any:
+        from openvino import Layout, Type  # noqa: PLC0415
+        from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
+
+        model = self._model.clone()
+        model.reshape(
+            {"noisy": [1, self.card.channels, height_px, width_px], "sigma": [1, 1, height_px, width_px]}
+        )
+        # Arrays are (H, W, C) everywhere else; the engine turns them faster than numpy would.
+        ports = PrePostProcessor(model)
+        for name in ("noisy", "sigma"):
+            ports.input(name).tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
+            ports.input(name).model().set_layout(Layout("NCHW"))
+        ports.output("residual").model().set_layout(Layout("NCHW"))
+        ports.output("residual").tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+        }
+        if self.device == "cpu":
+            options["INFERENCE_NUM_THREADS"] = self.n_threads
+        return self._core.compile_model(ports.build(), self.device.upper(), options)
+
+
+def _choose_device(core: Any, device: str) -> str:
+    if device not in DEVICES:
+        raise ParameterError(f"device '{device}': choose one of {', '.join(DEVICES)}")
+    if device == "auto":
+        return "cpu"
+    present = {name.split(".")[0].lower() for name in core.available_devices}
+    if device not in present:
+        raise ParameterError(f"device '{device}': not on this machine, which has {', '.join(sorted(present))}")
+    return device
+
+
+def _choose_precision(core: Any, device: str, precision: str) -> str:
+    if precision not in PRECISIONS:
+        raise ParameterError(f"precision '{precision}': choose one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        return "bf16" if device == "cpu" and _has_bf16(core) else "fp32"
+    return precision

@@ -1,0 +1,91 @@
+import hashlib
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pellucid.catalog import BUNDLED, find_model
+from pellucid.errors import ModelError, ParameterError
+from pellucid.runtime import Network, engine_info
+
+
+def noise(height: int, width: int, channels: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    noisy = 0.5 + 0.1 * rng.standard_normal((height, width, channels), dtype=np.float32)
+    return noisy, np.full((height, width, 1), 0.1, np.float32)
+
+
+@pytest.mark.parametrize("name", ["color", "gray"])
+def test_agrees_with_another_engine(name: str) -> None:
+    """The reference evaluator of ONNX shares no code with the engine."""
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    card = find_model(name)
+    noisy, sigma = noise(24, 32, card.channels)
+    evaluator = ReferenceEvaluator(onnx.load_from_string(card.read_network()))
+    (expected,) = evaluator.run(
+        None, {"noisy": noisy.transpose(2, 0, 1)[None], "sigma": sigma.transpose(2, 0, 1)[None]}
+    )
+    residual = Network(card, precision="fp32")(noisy, sigma)
+    assert np.abs(residual - expected[0].transpose(1, 2, 0)).max() < 1e-4
+
+
+def test_many_shapes_and_threads_give_what_one_gives() -> None:
+    network = Network(find_model("gray"), precision="fp32", n_threads=1)
+    shapes = [(16, 24), (24, 16), (8, 8), (32, 8)]
+    expected = {shape: network(*noise(*shape)) for shape in shapes}
+    wrong: list[tuple[int, int]] = []
+
+    def work(shape: tuple[int, int]) -> None:
+        for _ in range(5):
+            if not np.array_equal(network(*noise(*shape)), expected[shape]):
+                wrong.append(shape)
+
+    threads = [threading.Thread(target=work, args=(shape,)) for shape in shapes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_choices_are_reported_never_auto() -> None:
+    network = Network(find_model("gray"))
+    assert network.device == "cpu"
+    assert network.precision == ("bf16" if engine_info().bf16 else "fp32")
+    assert network.n_threads >= 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"device": "tpu"}, {"device": "npu"}, {"precision": "int3"}, {"n_threads": 0}, {"n_threads": -1}]
+)
+def test_unusable_options(options: dict[str, object]) -> None:
+    if options.get("device") in engine_info().devices:
+        pytest.skip("this machine has that device")
+    with pytest.raises(ParameterError):
+        Network(find_model("gray"), **options)  # type: ignore[arg-type]
+
+
+def with_network(folder: Path, content: bytes) -> Path:
+    """Copy a bundled model, put another network in it and make the card agree."""
+    shutil.copytree(BUNDLED / "gray", folder)
+    (folder / "model.onnx").write_bytes(content)
+    card = folder / "card.toml"
+    old = find_model("gray").sha256
+    card.write_text(card.read_text().replace(old, hashlib.sha256(content).hexdigest()))
+    return folder
+
+
+def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder = with_network(tmp_path / "junk", b"junk" * 100)
+    with pytest.raises(ModelError, match="cannot read its network"):
+        Network(find_model(folder))
+
+
+def test_a_network_with_other_channels_than_its_card_is_refused(tmp_path: Path) -> None:
+    folder = with_network(tmp_path / "swapped", find_model("color").read_network())
+    with pytest.raises(ModelError, match="does not fit its card"):
+        Network(find_model(folder))
