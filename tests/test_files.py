@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pellucid import images
+from pellucid.errors import OutputError, ParameterError, UnreadableImageError
+from pellucid.files import FileDenoiser, Settings, plan_files
+
+from .conftest import add_noise
+
+
+def save(path: Path, *pages: NDArray[np.generic], alpha: NDArray[np.generic] | None = None) -> Path:
+    form = images.SUFFIXES[path.suffix]
+    images.write(images.Picture(tuple(pages), (alpha,) * len(pages), form), path)
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("b.png", "a.jpg", "sub/c.TIF", "a_denoised.jpg", "notes.txt"):
+        (tmp_path / "in" / name).touch()
+    return tmp_path
+
+
+def test_results_lie_beside_their_inputs(tree: Path) -> None:
+    pairs = plan_files([tree / "in/a.jpg", tree / "in/b.png"], None, recursive=False)
+    assert [target.name for _, target in pairs] == ["a_denoised.jpg", "b_denoised.png"]
+
+
+def test_a_folder_is_mirrored_without_our_own_results(tree: Path) -> None:
+    (tree / "out").mkdir()
+    pairs = plan_files([tree / "in"], tree / "out", recursive=True)
+    assert [str(target.relative_to(tree)) for _, target in pairs] == ["out/a.jpg", "out/b.png", "out/sub/c.TIF"]
+
+
+def test_one_input_goes_to_a_file_or_into_a_folder(tree: Path) -> None:
+    assert plan_files([tree / "in/a.jpg"], tree / "x.png", recursive=False)[0][1] == tree / "x.png"
+    assert plan_files([tree / "in/a.jpg"], tree, recursive=False)[0][1] == tree / "a.jpg"
+
+
+def test_refused_plans(tree: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="--recursive"):
+        plan_files([tree / "in"], None, recursive=False)
+    with pytest.raises(OutputError, match="not a folder"):
+        plan_files([tree / "in/a.jpg", tree / "in/b.png"], tree / "x.png", recursive=False)
+    with pytest.raises(ParameterError, match="two inputs"):
+        plan_files([tree / "in/a.jpg", tree / "in/sub/../a.jpg"], tree, recursive=False)
+    (tree / "empty").mkdir()
+    with pytest.raises(UnreadableImageError, match="no image in it"):
+        plan_files([tree / "empty"], None, recursive=True)
+
+
+def test_every_page_of_a_tiff_is_denoised(gray_photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    clean = gray_photo[:200, :300, None]
+    pages = [add_noise(clean, sigma, seed=int(sigma)).astype(np.uint16) * 257 for sigma in (10, 25, 40)]
+    source = save(tmp_path / "stack.tif", *pages)
+    told: list[tuple[int, int]] = []
+    result = FileDenoiser(Settings()).denoise_file(source, tmp_path / "out.tif", progress=lambda *n: told.append(n))
+    assert result.n_pages == 3
+    assert result.sigmas == pytest.approx([10, 25, 40], rel=0.15)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    after = images.read(tmp_path / "out.tif")
+    assert after.pages[0].dtype == np.uint16
+    for before, page in zip(pages, after.pages, strict=True):
+        truth = clean.astype(float) * 257
+        assert np.square(page - truth).mean() < np.square(before - truth).mean() / 2
+
+
+def test_alpha_passes_through(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    alpha = np.ascontiguousarray(photo[..., 1])
+    source = save(tmp_path / "a.png", add_noise(photo, 25), alpha=alpha)
+    FileDenoiser(Settings(sigma=0.1)).denoise_file(source, tmp_path / "b.png")
+    after = images.read(tmp_path / "b.png")
+    assert np.array_equal(after.alphas[0], alpha)
+    assert not np.array_equal(after.pages[0], images.read(source).pages[0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_strength_0_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path, suffix: str, dtype: type) -> None:
+    page = {np.uint8: photo, np.uint16: photo.astype(np.uint16) * 257, np.float32: photo / np.float32(255)}[dtype]
+    source = save(tmp_path / f"a{suffix}", page)
+    FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / f"b{suffix}")
+    assert (tmp_path / f"b{suffix}").read_bytes() == source.read_bytes()
+
+
+def test_strength_0_into_another_format_keeps_every_pixel(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", photo.astype(np.uint16) * 257)
+    FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / "b.tif")
+    assert np.array_equal(images.read(tmp_path / "b.tif").pages[0], images.read(source).pages[0])
+
+
+def test_the_input_is_never_the_output(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", photo)
+    before = source.read_bytes()
+    (tmp_path / "link.png").symlink_to(source)
+    for target in (source, tmp_path / "link.png"):
+        with pytest.raises(OutputError, match="never changed"):
+            FileDenoiser(Settings()).denoise_file(source, target, overwrite=True)
+    assert source.read_bytes() == before
+
+
+def test_contents_give_what_files_give(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", add_noise(photo, 25))
+    denoiser = FileDenoiser(Settings())
+    denoiser.denoise_file(source, tmp_path / "b.png")
+    encoded, result = denoiser.denoise_bytes(source.read_bytes())
+    assert encoded == (tmp_path / "b.png").read_bytes()
+    assert result.source == "-"
+    assert denoiser.denoise_bytes(source)[0] == encoded
