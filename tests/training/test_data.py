@@ -66,6 +66,18 @@ def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
         assert 0 <= sigma <= 0.2
 
 
+def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> None:
+    plain = PatchSampler(sampler.images, 32, (0.1, 0.1), seed=3)
+    keeping = PatchSampler(sampler.images, 32, (0.1, 0.1), seed=3, kept_share=0.5)
+    kept = []
+    for index in range(60):
+        noisy, clean, sigma = keeping.sample(index)
+        assert np.std(noisy - clean) == pytest.approx(sigma, rel=0.1)
+        kept.append(float(np.std(clean - plain.sample(index)[1])))
+    assert 0.3 < np.mean(np.array(kept) > 0) < 0.7
+    assert 0.035 < max(kept) < 0.055
+
+
 def test_patches_are_turned_and_come_from_everywhere(sampler: PatchSampler) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
     ramp[..., 0] = np.arange(60)

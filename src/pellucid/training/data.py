@@ -93,12 +93,16 @@ class PatchSampler:
     sigma_range : (float, float)
         The noise's standard deviation is drawn uniformly between these, on the [0, 1] scale.
     seed : int
+    kept_share : float
+        So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept. Without
+        it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     """
 
     images: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]
     patch_px: int
     sigma_range: tuple[float, float]
     seed: int
+    kept_share: float = 0.0
 
     def sample(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32], np.float32]:
         """Make sample number `index`.
@@ -106,7 +110,7 @@ class PatchSampler:
         Returns
         -------
         noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
-            `clean` in [0, 1]; `noisy` has white Gaussian noise added and is not clipped.
+            `clean` in [0, 1], but for noise that is to be kept; `noisy` has white Gaussian noise added and is not clipped.
         sigma : float32
             The noise's standard deviation, on the [0, 1] scale.
         """
@@ -120,6 +124,9 @@ class PatchSampler:
             patch = patch[:, ::-1]
         clean = patch.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
         sigma = np.float32(rng.uniform(*self.sigma_range))
+        if rng.random() < self.kept_share:
+            kept = np.float32(rng.uniform(0, self.sigma_range[1] / 2))
+            clean = clean + kept * rng.standard_normal(clean.shape, dtype=np.float32)
         noisy = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
         return noisy, clean, sigma
 

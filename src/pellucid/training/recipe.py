@@ -45,6 +45,7 @@ class DataRecipe(_Table):
     batch_size: int = Field(8, gt=0)
     sigma_min: float = Field(0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
     sigma_max: float = Field(55.0, gt=0.0)
+    kept_share: float = Field(0.0, ge=0.0, le=1.0, description="share of clean patches with noise that is to be kept")
     held_out_every: int = Field(40, gt=1, description="each so-many-th image is kept for validation")
 
 

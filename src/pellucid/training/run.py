@@ -110,7 +110,7 @@ def _split(recipe: Recipe, data: Path) -> tuple[PatchSampler, list[Batch]]:
     shown = [image for i, image in enumerate(loaded.images) if i % every]
     kept = [image for i, image in enumerate(loaded.images) if not i % every]
     sigmas = (recipe.data.sigma_min / 255, recipe.data.sigma_max / 255)
-    patches = PatchSampler(shown or kept, recipe.data.patch_px, sigmas, recipe.seed)
+    patches = PatchSampler(shown or kept, recipe.data.patch_px, sigmas, recipe.seed, recipe.data.kept_share)
     return patches, list(_validation_batches(kept, 2 ** len(recipe.network.widths)))
 
 
