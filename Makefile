@@ -14,8 +14,8 @@ help: ## Say what there is
 
 demo: $(DEMO_VENV)/.ready ## Denoise a real photo, without torch
 	@mkdir -p demo-output
-	@$(DEMO_VENV)/bin/pellucid denoise demo/hubble.jpg -o demo-output/hubble_denoised.jpg --overwrite
-	@echo "compare demo/hubble.jpg with demo-output/hubble_denoised.jpg"
+	@$(DEMO_VENV)/bin/pellucid denoise demo/rocket.jpg -o demo-output/rocket_denoised.jpg --overwrite
+	@echo "compare demo/rocket.jpg with demo-output/rocket_denoised.jpg"
 
 test: $(VENV)/.ready ## Run all tests
 	$(BIN)/python -m pytest

@@ -6,7 +6,20 @@ import sys
 
 import pellucid
 
-HEAVY = {"torch", "openvino", "onnxruntime", "onnx", "fastapi", "ray", "pyvips", "pytorch_lightning", "matplotlib", "scipy", "skimage", "cv2"}
+HEAVY = {
+    "torch",
+    "openvino",
+    "onnxruntime",
+    "onnx",
+    "fastapi",
+    "ray",
+    "pyvips",
+    "pytorch_lightning",
+    "matplotlib",
+    "scipy",
+    "skimage",
+    "cv2",
+}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -32,5 +45,19 @@ def test_denoising_loads_no_torch() -> None:
 def test_public_names() -> None:
     assert all(hasattr(pellucid, name) for name in pellucid.__all__)
     public = {name for name in vars(pellucid) if not name.startswith("_")}
-    modules = {"catalog", "denoiser", "errors", "noise_level", "runtime", "tiling", "images", "files", "cli", "evaluation", "training", "selftest", "models"}
+    modules = {
+        "catalog",
+        "denoiser",
+        "errors",
+        "noise_level",
+        "runtime",
+        "tiling",
+        "images",
+        "files",
+        "cli",
+        "evaluation",
+        "training",
+        "selftest",
+        "models",
+    }
     assert public - modules <= set(pellucid.__all__)

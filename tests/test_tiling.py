@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ def local(image: NDArray[Any]) -> NDArray[Any]:
     height, width, channels = image.shape
     cells = image.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE, channels).mean(axis=(1, 3))
     padded = np.pad(cells, ((1, 1), (1, 1), (0, 0)))
-    near = sum(padded[i : i + cells.shape[0], j : j + cells.shape[1]] * (1 + i + 3 * j) for i in range(3) for j in range(3))
+    near = sum(
+        padded[i : i + cells.shape[0], j : j + cells.shape[1]] * (1 + i + 3 * j) for i in range(3) for j in range(3)
+    )
     return image + near.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)
 
 
@@ -30,7 +33,7 @@ def test_cores_cover_an_axis_and_windows_hold_their_halo(length: int, tile: int)
     padded = -(-length // STRIDE) * STRIDE
     assert spans[0].core_start == 0
     assert spans[-1].core_stop == length
-    assert all(a.core_stop == b.core_start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.core_stop == b.core_start for a, b in pairwise(spans))
     assert len({span.stop - span.start for span in spans}) == 1
     for span in spans:
         assert 0 <= span.start < span.stop <= padded

@@ -128,7 +128,11 @@ def _load(folder: Path) -> ModelCard:
         table = tomllib.loads(_read(path, MAX_CARD_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ModelError(f"{path}: not a model card (TOML expected): install the model again") from None
-    fields: dict[str, Any] = {"folder": folder, "training": table.pop("training", {}), "scores": table.pop("scores", {})}
+    fields: dict[str, Any] = {
+        "folder": folder,
+        "training": table.pop("training", {}),
+        "scores": table.pop("scores", {}),
+    }
     for key, kind in _SCALARS.items():
         value = table.get(key)
         if kind is float and type(value) is int:

@@ -37,7 +37,6 @@ app = typer.Typer(
 )
 
 
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         from pellucid import __version__  # noqa: PLC0415
@@ -49,7 +48,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def pellucid(
     *,
-    version: Annotated[  # noqa: ARG001 (its callback does it all)
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -110,7 +109,8 @@ def denoise(
 
       cat night.jpg | pellucid denoise - > clean.jpg
     """
-    from pellucid import files  # noqa: PLC0415
+    from pellucid import files, images  # noqa: PLC0415
+    from pellucid.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415
 
     if skip_existing and overwrite:
         raise ParameterError("--skip-existing and --overwrite: give one of them")
@@ -118,11 +118,11 @@ def denoise(
         model=model,
         sigma=None if sigma is None else sigma / 255,
         strength=_percent(strength),
-        tile_px=files.DEFAULT_TILE_PX if tile is None else tile,
+        tile_px=DEFAULT_TILE_PX if tile is None else tile,
         device=device,
         precision=precision,
         n_threads=threads,
-        max_pixels=_max_pixels(files.images.DEFAULT_MAX_PIXELS),
+        max_pixels=_max_pixels(images.DEFAULT_MAX_PIXELS),
     )
     say: Callable[[FileResult], None] = (lambda _: None) if quiet else (_say_json if as_json else _say)
     if STREAM in inputs or output == STREAM:
@@ -258,7 +258,9 @@ def models(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(*, threads: Threads = None, device: Device = "auto", precision: Precision = "auto", as_json: AsJson = False) -> None:
+def doctor(
+    *, threads: Threads = None, device: Device = "auto", precision: Precision = "auto", as_json: AsJson = False
+) -> None:
     """Say what pellucid runs on, and time it on an image made on the spot.
 
     Examples:
@@ -333,8 +335,9 @@ def _complain(error: PellucidError) -> None:
     typer.echo(f"pellucid: {error}", err=True)
 
 
-for _name, _command in {"evaluate": evaluate_command, "train": train_command, "export": export_command}.items():
-    app.command(_name)(_command)
+app.command("evaluate")(evaluate_command)
+app.command("train")(train_command)
+app.command("export")(export_command)
 
 
 def main() -> NoReturn:

@@ -7,7 +7,6 @@ files.
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,7 +123,7 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_rang
     view = _view(np.asarray(image), channel_axis, data_range)
     groups = _channel_groups(view.pixels.shape[2], 3)
     variances = [estimate_noise(view.pixels[..., group], view.scale) ** 2 for group in groups]
-    return float(np.mean(variances)) ** 0.5
+    return float(np.sqrt(np.mean(variances)))
 
 
 class Denoiser:
@@ -225,8 +224,11 @@ class Denoiser:
         if level.shape not in {(), shape}:
             raise ParameterError(f"sigma of shape {level.shape}: give one number, or one for each of {shape} pixels")
         if not np.isfinite(level).all() or level.min() < 0:
-            raise ParameterError(f"sigma {sigma}: give a number that is not negative" if level.ndim == 0 else
-                                 "sigma: give a map of finite numbers that are not negative")
+            raise ParameterError(
+                f"sigma {sigma}: give a number that is not negative"
+                if level.ndim == 0
+                else "sigma: give a map of finite numbers that are not negative"
+            )
         if level.max() > self.card.sigma_max / 255 * 1.0001:
             raise ParameterError(
                 f"sigma {level.max() * 255:.4g}: model '{self.card.name}' knows noise up to {self.card.sigma_max:g} "
@@ -234,9 +236,7 @@ class Denoiser:
             )
         return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
 
-    def _clean_window(
-        self, window: Array, level: NDArray[np.float32], view: _View, strength: float
-    ) -> Array:
+    def _clean_window(self, window: Array, level: NDArray[np.float32], view: _View, strength: float) -> Array:
         """Denoise one window in the image's own dtype."""
         noisy = window.astype(np.float32)
         noisy -= np.float32(view.low)

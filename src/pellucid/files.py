@@ -1,6 +1,7 @@
 """Denoise image files: from one file to another, pages and metadata kept.
 
-A path (or a file's content) and a target enter; the target is written and a FileResult leaves. It knows nothing of command
+A path (or a file's content) and a target enter; the target is written and a FileResult leaves. It knows nothing of
+command
 lines; pixels it hands to the Denoiser, formats to images.
 """
 
@@ -122,7 +123,9 @@ class FileDenoiser:
             encoded = source if isinstance(source, bytes) else source.read_bytes()
         else:
             encoded = images.encode(after, format_name or before.format)
-        return encoded, self._result("-" if isinstance(source, bytes) else str(source), "-", before, sigmas, model, start)
+        return encoded, self._result(
+            "-" if isinstance(source, bytes) else str(source), "-", before, sigmas, model, start
+        )
 
     def _denoise(self, picture: images.Picture, progress: Progress | None) -> tuple[images.Picture, list[float], str]:
         """Denoise every page; at strength 0 give the very picture back."""
@@ -188,7 +191,8 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
     inputs : iterable of Path
         Files; with `recursive` also folders, of which every image is taken that is not itself an output of ours.
     output : Path, optional
-        A file (for one input), or a folder that exists; in it a folder's tree is mirrored. By default each result lies beside
+        A file (for one input), or a folder that exists; in it a folder's tree is mirrored. By default each result
+        lies beside
         its input as ``name_denoised.suffix``.
     recursive : bool
 
@@ -211,13 +215,11 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
             pairs += [(path, path.relative_to(given)) for path in _images_below(given)]
         else:
             pairs.append((given, Path(given.name)))
-    into_folder = output is not None and output.is_dir()
-    if output is not None and not into_folder:
+    if output is not None and not output.is_dir():
         if len(pairs) > 1 or recursive:
             raise OutputError(f"{output}: not a folder that exists: make it first, since there can be several results")
         return [(pairs[0][0], output)]
-    if into_folder:
-        assert output is not None
+    if output is not None:
         targets = [output / inside for _, inside in pairs]
     else:
         targets = [path.with_name(f"{path.stem}{OUTPUT_MARK}{path.suffix}") for path, _ in pairs]

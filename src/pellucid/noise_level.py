@@ -1,8 +1,10 @@
 """How strong the noise in an image is, when nobody says.
 
-A noisy image enters, the standard deviation of its noise leaves. It knows nothing of networks: linear algebra on patches.
+A noisy image enters, the standard deviation of its noise leaves. It knows nothing of networks: linear algebra on
+patches.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -20,7 +22,8 @@ MIN_PATCHES = 400
 N_ROUNDS = 10
 #: Patches turned to float at once: bounds the memory.
 CHUNK = 1_000
-#: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought to full
+#: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
+#: to full
 #: resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py`` prints.
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
 
@@ -93,9 +96,8 @@ def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -
     patches = np.concatenate(
         [_patches(image, rows[i : i + CHUNK], columns[i : i + CHUNK], factor) for i in range(0, n_patches, CHUNK)]
     )
-    if image.shape[2] > 1:
-        return _shared_variance(patches) ** 0.5
-    return _weak_texture_variance(patches) ** 0.5
+    variance = _shared_variance(patches) if image.shape[2] > 1 else _weak_texture_variance(patches)
+    return math.sqrt(variance)
 
 
 def _weak_texture_variance(patches: NDArray[np.float32]) -> float:
@@ -157,5 +159,5 @@ def _patches(image: Array, rows: NDArray[np.int64], columns: NDArray[np.int64], 
     places = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))
     cut = places[rows, columns].astype(np.float32)
     offsets = [(i, j) for i in range(factor) for j in range(factor)]
-    averaged: NDArray[np.float32] = sum(cut[..., i::factor, j::factor] for i, j in offsets) / np.float32(factor**2)
+    averaged: NDArray[np.float32] = np.mean([cut[..., i::factor, j::factor] for i, j in offsets], axis=0)
     return averaged

@@ -160,9 +160,7 @@ class Network:
         from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
 
         model = self._model.clone()
-        model.reshape(
-            {"noisy": [1, self.card.channels, height_px, width_px], "sigma": [1, 1, height_px, width_px]}
-        )
+        model.reshape({"noisy": [1, self.card.channels, height_px, width_px], "sigma": [1, 1, height_px, width_px]})
         # Arrays are (H, W, C) everywhere else; the engine turns them faster than numpy would.
         ports = PrePostProcessor(model)
         for name in ("noisy", "sigma"):

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from pellucid.errors import DataError
+from pellucid.evaluation.noise import GaussianRange
 from pellucid.training.data import BatchStream, PatchSampler, load_images
 
 
 @pytest.fixture
 def sampler(clean_folder: Path) -> PatchSampler:
-    return PatchSampler(load_images(clean_folder, n_channels=3, min_px=32).images, 32, (0.0, 0.2), seed=3)
+    return PatchSampler(load_images(clean_folder, n_channels=3, min_px=32).images, 32, GaussianRange(0.0, 0.2), seed=3)
 
 
 def test_images_of_both_depths_are_loaded(clean_folder: Path) -> None:
@@ -52,7 +53,7 @@ def test_a_sample_is_a_function_of_its_number(sampler: PatchSampler) -> None:
     again = sampler.sample(7)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[1], sampler.sample(8)[1])
-    other = PatchSampler(sampler.images, 32, (0.0, 0.2), seed=4)
+    other = PatchSampler(sampler.images, 32, GaussianRange(0.0, 0.2), seed=4)
     assert not np.array_equal(first[0], other.sample(7)[0])
 
 
@@ -67,8 +68,8 @@ def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
 
 
 def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> None:
-    plain = PatchSampler(sampler.images, 32, (0.1, 0.1), seed=3)
-    keeping = PatchSampler(sampler.images, 32, (0.1, 0.1), seed=3, kept_share=0.5)
+    plain = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3)
+    keeping = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3, kept_share=0.5)
     kept = []
     for index in range(60):
         noisy, clean, sigma = keeping.sample(index)
@@ -81,7 +82,7 @@ def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> No
 def test_patches_are_turned_and_come_from_everywhere(sampler: PatchSampler) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
     ramp[..., 0] = np.arange(60)
-    turned = PatchSampler([ramp], 32, (0.0, 0.0), seed=0)
+    turned = PatchSampler([ramp], 32, GaussianRange(0.0, 0.0), seed=0)
     steps = set()
     for index in range(60):
         patch = turned.sample(index)[1][..., 0] * 255
@@ -111,7 +112,7 @@ def test_batches_are_channels_last(sampler: PatchSampler) -> None:
 
 
 def test_an_error_in_the_making_reaches_the_reader_and_no_thread_stays(sampler: PatchSampler) -> None:
-    broken = PatchSampler([], 32, (0.0, 0.2), seed=0)
+    broken = PatchSampler([], 32, GaussianRange(0.0, 0.2), seed=0)
     with pytest.raises(ValueError, match=r"high|low"):
         next(iter(BatchStream(broken, 2)))
     stream = iter(BatchStream(sampler, 2))

@@ -6,7 +6,9 @@ import torch
 from pellucid.training.networks import DenoisingAutoencoder
 
 
-@pytest.mark.parametrize(("channels", "widths", "depths"), [(3, (8, 16), (1, 1)), (1, (8, 8, 16), (1, 2, 1)), (3, (16,), (2,))])
+@pytest.mark.parametrize(
+    ("channels", "widths", "depths"), [(3, (8, 16), (1, 1)), (1, (8, 8, 16), (1, 2, 1)), (3, (16,), (2,))]
+)
 def test_shape_is_kept(channels: int, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
     network = DenoisingAutoencoder(channels, widths, depths)
     side = 3 * network.stride_px
@@ -16,7 +18,8 @@ def test_shape_is_kept(channels: int, widths: tuple[int, ...], depths: tuple[int
 
 @pytest.mark.parametrize(("widths", "depths"), [((8, 16), (1, 1)), ((8, 8, 8), (1, 1, 1)), ((8, 8, 8), (1, 2, 1))])
 def test_nothing_beyond_the_stated_radius_is_seen(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
-    """The gradient of one output pixel says which inputs it depends on; tiles are exact because the others do not count."""
+    """The gradient of one output pixel says which inputs it depends on; tiles are exact because the others do not
+    count."""
     torch.manual_seed(0)
     network = DenoisingAutoencoder(1, widths, depths).double()
     for parameter in network.parameters():

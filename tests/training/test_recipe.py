@@ -17,7 +17,9 @@ def test_released_recipes_are_sound(path: Path) -> None:
 def test_changes_by_dotted_key(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text(TEXT)
-    recipe = load_recipe(path, {"optimizer.lr": 0.5, "n_steps": 7, "network.widths": [16, 32], "network.depths": [1, 1]})
+    recipe = load_recipe(
+        path, {"optimizer.lr": 0.5, "n_steps": 7, "network.widths": [16, 32], "network.depths": [1, 1]}
+    )
     assert (recipe.optimizer.lr, recipe.n_steps, recipe.network.widths) == (0.5, 7, (16, 32))
 
 

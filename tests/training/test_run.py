@@ -69,7 +69,9 @@ def test_the_exported_model_does_what_the_trained_one_does(run: Path, tmp_path: 
     assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 2e-3
 
 
-def test_weights_are_read_back_from_a_model_to_train_on(run: Path, tmp_path: Path, tiny: Recipe, clean_folder: Path) -> None:
+def test_weights_are_read_back_from_a_model_to_train_on(
+    run: Path, tmp_path: Path, tiny: Recipe, clean_folder: Path
+) -> None:
     folder = export_model(load_trained(run), tmp_path / "model")
     weights, state = read_weights(folder), load_trained(run).network.state_dict()
     assert weights.keys() == state.keys()

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from pellucid.training.schedules import warmup_cosine
@@ -9,8 +11,8 @@ def test_rises_then_falls_to_the_final_factor() -> None:
     assert factors[99] == 1.0
     assert factors[550] == pytest.approx(0.505, abs=1e-3)
     assert factors[1000] == pytest.approx(0.01)
-    assert all(a < b for a, b in zip(factors[:99], factors[1:100], strict=True))
-    assert all(a >= b for a, b in zip(factors[99:], factors[100:], strict=False))
+    assert all(a < b for a, b in pairwise(factors[:100]))
+    assert all(a >= b for a, b in pairwise(factors[99:]))
 
 
 def test_stays_at_the_end_past_the_end() -> None:

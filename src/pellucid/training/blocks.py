@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class ResidualBlock(nn.Module):
     r"""Two convolutions around a rectifier, added to the input.
 
-    .. math:: B_{w+1} = B_w + L_w(B_w), \qquad L_w = \mathrm{conv}_{3\times3} \circ \mathrm{ReLU} \circ \mathrm{conv}_{3\times3}
+    .. math:: B_{w+1} = B_w + L_w(B_w), \qquad L_w = \mathrm{conv}_{3\times3} \circ \mathrm{ReLU} \circ
+    \mathrm{conv}_{3\times3}
 
     The identity path carries the gradient past the convolutions unchanged (He et al., "Deep Residual Learning",
     CVPR 2016). The second convolution starts at a tenth of its usual scale, so that a stack of blocks starts

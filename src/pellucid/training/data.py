@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from pellucid import images
 from pellucid.errors import DataError, InputError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif"})
-#: Weights of ITU-R BT.601 luma, by which colour images are made gray.
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+from pellucid.evaluation.dataset import LUMA
+from pellucid.evaluation.noise import Gaussian, GaussianRange
 
 Batch = dict[str, torch.Tensor]
 
@@ -56,7 +54,7 @@ def load_images(folder: Path, *, n_channels: int, min_px: int) -> ImageSet:
     DataError
         No usable image is left.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
     if not paths:
         raise DataError(f"{folder}: no image found: name a folder of clean JPEG, PNG or TIFF images")
     found, skipped = [], []
@@ -90,17 +88,18 @@ class PatchSampler:
     ----------
     images : sequence of ndarray (H, W, C), uint8 or uint16
     patch_px : int
-    sigma_range : (float, float)
-        The noise's standard deviation is drawn uniformly between these, on the [0, 1] scale.
+    noise : GaussianRange
+        Drawn anew for each sample.
     seed : int
     kept_share : float
-        So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept. Without
+        So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
+        Without
         it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     """
 
     images: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]
     patch_px: int
-    sigma_range: tuple[float, float]
+    noise: GaussianRange
     seed: int
     kept_share: float = 0.0
 
@@ -110,25 +109,24 @@ class PatchSampler:
         Returns
         -------
         noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
-            `clean` in [0, 1], but for noise that is to be kept; `noisy` has white Gaussian noise added and is not clipped.
+            `clean` in [0, 1], but for noise that is to be kept; `noisy` has white Gaussian noise added and is not
+            clipped.
         sigma : float32
             The noise's standard deviation, on the [0, 1] scale.
         """
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
-        image = self.images[rng.integers(len(self.images))]
+        image = self.images[int(rng.integers(len(self.images)))]
         top = rng.integers(image.shape[0] - self.patch_px + 1)
         left = rng.integers(image.shape[1] - self.patch_px + 1)
         patch = image[top : top + self.patch_px, left : left + self.patch_px]
-        patch = np.rot90(patch, rng.integers(4))
+        patch = np.rot90(patch, int(rng.integers(4)))
         if rng.integers(2):
             patch = patch[:, ::-1]
         clean = patch.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-        sigma = np.float32(rng.uniform(*self.sigma_range))
+        noise: Gaussian = self.noise.draw(rng)
         if rng.random() < self.kept_share:
-            kept = np.float32(rng.uniform(0, self.sigma_range[1] / 2))
-            clean = clean + kept * rng.standard_normal(clean.shape, dtype=np.float32)
-        noisy = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
-        return noisy, clean, sigma
+            clean = GaussianRange(0, self.noise.high / 2)(clean, rng)
+        return noise(clean, rng), clean, np.float32(noise.sigma)
 
     def batch(self, first: int, size: int) -> Batch:
         """Collate samples `first` to ``first + size - 1`` as channels-last tensors ``(N, C, H, W)``; sigma as a map."""

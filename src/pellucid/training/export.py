@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,13 +143,14 @@ def network_to_onnx(network: DenoisingAutoencoder) -> bytes:
     n, stride = network.n_channels, network.stride_px
     noisy, sigma = torch.zeros(1, n, 8 * stride, 8 * stride), torch.zeros(1, 1, 8 * stride, 8 * stride)
     height, width = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
+    # A trained network's kernels lie channels-last.
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # Torch warns of its own code's deprecations and of torchvision, which is not needed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.to(memory_format=torch.contiguous_format),
-            (noisy, sigma),
+            network,
             dynamo=True,
             input_names=["noisy", "sigma"],
             output_names=["residual"],
@@ -158,7 +158,8 @@ def network_to_onnx(network: DenoisingAutoencoder) -> bytes:
             dynamic_shapes={"noisy": {2: height, 3: width}, "sigma": {2: height, 3: width}},
             verbose=False,
         )
-    assert program is not None
+    if program is None:
+        raise TrainingError("the network cannot be traced to ONNX: use layers that ONNX has")
     model = program.model_proto
     _strip(model)
     _halve(model)
@@ -204,7 +205,8 @@ def _halve(model: onnx.ModelProto) -> None:
 def largest_difference(network: DenoisingAutoencoder, content: bytes) -> float:
     """Compare an exported network with torch's, both in float32, on noisy ramps and on noise at several levels.
 
-    The exported network is computed by the reference evaluator of ONNX, which shares no code with torch or with the engine.
+    The exported network is computed by the reference evaluator of ONNX, which shares no code with torch or with
+    the engine.
 
     Returns
     -------
@@ -243,4 +245,4 @@ def _replace(path: Path, content: bytes) -> None:
     """Put a file in its place whole."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
-    os.replace(part, path)
+    part.replace(path)

@@ -18,7 +18,7 @@ from pellucid.training.recipe import Recipe
 from pellucid.training.schedules import warmup_cosine
 
 
-class DenoisingModule(pl.LightningModule):
+class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
     """A denoising autoencoder in training.
 
     Parameters
@@ -30,9 +30,8 @@ class DenoisingModule(pl.LightningModule):
         super().__init__()
         self.recipe = recipe
         shape = recipe.network
-        self.network = DenoisingAutoencoder(shape.channels, shape.widths, shape.depths).to(
-            memory_format=torch.channels_last
-        )
+        network = DenoisingAutoencoder(shape.channels, shape.widths, shape.depths)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = LOSSES[recipe.loss]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
@@ -58,8 +57,6 @@ class DenoisingModule(pl.LightningModule):
             optimizer = muon(self.network, lr=choice.lr, weight_decay=choice.weight_decay)
         else:
             optimizer = torch.optim.AdamW(self.network.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
-        factor = partial(
-            warmup_cosine, n_steps=self.recipe.n_steps, n_warmup=choice.n_warmup, final=choice.final_lr
-        )
+        factor = partial(warmup_cosine, n_steps=self.recipe.n_steps, n_warmup=choice.n_warmup, final=choice.final_lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

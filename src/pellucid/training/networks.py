@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from pellucid.training.blocks import ResidualBlock, downsample, residual_stack, upsample
 
@@ -57,7 +57,7 @@ class DenoisingAutoencoder(nn.Module):
     @property
     def stride_px(self) -> int:
         """Height and width of an input are multiples of this many pixels."""
-        return 2 ** len(self.widths)
+        return 1 << len(self.widths)
 
     @property
     def radius_px(self) -> int:
@@ -99,8 +99,8 @@ class DenoisingAutoencoder(nn.Module):
         Tensor, shape (N, C, H, W)
             The residual; the denoised image is ``noisy - residual``.
         """
-        image = F.pixel_unshuffle((noisy - IMAGE_MEAN) / IMAGE_STD, 2)
-        level = F.avg_pool2d((sigma - SIGMA_MEAN) / SIGMA_STD, 2)
+        image = pixel_unshuffle((noisy - IMAGE_MEAN) / IMAGE_STD, 2)
+        level = avg_pool2d((sigma - SIGMA_MEAN) / SIGMA_STD, 2)
         features = self.head(torch.cat([image, level], dim=1))
         skips = []
         for encode, down in zip(self.encoder, self.down, strict=False):
@@ -110,4 +110,4 @@ class DenoisingAutoencoder(nn.Module):
         features = self.encoder[-1](features)
         for decode, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
             features = decode(up(features) + skips.pop())
-        return F.pixel_shuffle(self.tail(features), 2)
+        return pixel_shuffle(self.tail(features), 2)

@@ -33,7 +33,7 @@ def orthogonalize(matrix: Tensor, n_steps: int = 5) -> Tensor:
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x: Tensor = matrix.bfloat16()
     if x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
@@ -51,7 +51,8 @@ class Muon(torch.optim.Optimizer):
     .. math:: v \leftarrow \mu v + (1 - \mu) g, \quad
               \theta \leftarrow \theta - 0.2 \eta \sqrt{\max(r, c)}\;\mathrm{orth}((1 - \mu) g + \mu v)
 
-    where r and c are the matrix's rows and columns; the factor gives the step the root mean square of an AdamW step, so that
+    where r and c are the matrix's rows and columns; the factor gives the step the root mean square of an AdamW
+    step, so that
     AdamW's learning rates carry over (Liu et al., "Muon is Scalable for LLM Training", 2025, eq. 4). Parameters of
     fewer than two dimensions, and kernels named in `adam_parameters`, take a decoupled AdamW step at
     ``lr * adam_lr_ratio`` (Loshchilov and Hutter, ICLR 2019).
@@ -92,7 +93,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; `closure`, if given, is evaluated first and its value returned."""
         loss = None
         if closure is not None:
@@ -102,20 +103,20 @@ class Muon(torch.optim.Optimizer):
             update = self._muon_step if group["kind"] == "muon" else self._adam_step
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    update(parameter, group)
+                    update(parameter, parameter.grad, group)
         return loss
 
-    def _muon_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _muon_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, mu = self.state[parameter], group["momentum"]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1 - mu)
-        ahead = torch.lerp(parameter.grad, state["momentum"], mu).flatten(1)
+        state["momentum"].lerp_(gradient, 1 - mu)
+        ahead = torch.lerp(gradient, state["momentum"], mu).flatten(1)
         scale = 0.2 * max(ahead.shape) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(orthogonalize(ahead).view_as(parameter).to(parameter.dtype), alpha=-group["lr"] * scale)
 
-    def _adam_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _adam_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -123,8 +124,8 @@ class Muon(torch.optim.Optimizer):
             state["square"] = torch.zeros_like(parameter)
         state["step"] += 1
         beta1, beta2 = group["betas"]
-        state["mean"].lerp_(parameter.grad, 1 - beta1)
-        state["square"].lerp_(parameter.grad.square(), 1 - beta2)
+        state["mean"].lerp_(gradient, 1 - beta1)
+        state["square"].lerp_(gradient.square(), 1 - beta2)
         mean = state["mean"] / (1 - beta1 ** state["step"])
         deviation = (state["square"] / (1 - beta2 ** state["step"])).sqrt().add_(1e-8)
         parameter.sub_(group["lr"] * mean / deviation)
@@ -140,7 +141,8 @@ def muon(network: nn.Module, *, lr: float, weight_decay: float, adam_lr_ratio: f
     lr, weight_decay, adam_lr_ratio : float
         As of :class:`Muon`.
     """
-    kernels, others = [], []
+    kernels: list[Tensor] = []
+    others: list[Tensor] = []
     for name, parameter in network.named_parameters():
         hidden = parameter.ndim >= 2 and not name.startswith(("head", "tail"))
         (kernels if hidden else others).append(parameter)

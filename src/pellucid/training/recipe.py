@@ -1,6 +1,7 @@
 """A training recipe: the whole of how a model is made, in one TOML file.
 
-A TOML file or a dictionary enters, a checked and frozen Recipe leaves. It knows nothing of torch: a recipe holds numbers
+A TOML file or a dictionary enters, a checked and frozen Recipe leaves. It knows nothing of torch: a recipe holds
+numbers
 and names, never code.
 """
 
@@ -34,31 +35,35 @@ class NetworkRecipe(_Table):
     @model_validator(mode="after")
     def _one_depth_a_width(self) -> Self:
         if len(self.widths) != len(self.depths) or not self.widths:
-            raise ValueError(f"widths has {len(self.widths)} entries and depths {len(self.depths)}: give one each a level")
+            raise ValueError(
+                f"widths has {len(self.widths)} entries and depths {len(self.depths)}: give one each a level"
+            )
         return self
 
 
 class DataRecipe(_Table):
     """What the network is shown."""
 
-    patch_px: int = Field(96, gt=0)
-    batch_size: int = Field(8, gt=0)
-    sigma_min: float = Field(0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
-    sigma_max: float = Field(55.0, gt=0.0)
-    kept_share: float = Field(0.0, ge=0.0, le=1.0, description="share of clean patches with noise that is to be kept")
-    held_out_every: int = Field(40, gt=1, description="each so-many-th image is kept for validation")
+    patch_px: int = Field(default=96, gt=0)
+    batch_size: int = Field(default=8, gt=0)
+    sigma_min: float = Field(default=0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
+    sigma_max: float = Field(default=55.0, gt=0.0)
+    kept_share: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="share of clean patches with noise that is to be kept"
+    )
+    held_out_every: int = Field(default=40, gt=1, description="each so-many-th image is kept for validation")
 
 
 class OptimizerRecipe(_Table):
     """How the weights move."""
 
     name: Literal["muon", "adamw"] = "muon"
-    lr: float = Field(2e-3, gt=0.0)
-    weight_decay: float = Field(0.0, ge=0.0)
-    clip_norm: float = Field(1.0, gt=0.0)
-    n_warmup: int = Field(200, ge=1)
-    final_lr: float = Field(0.01, ge=0.0, le=1.0, description="the rate at the end, relative to lr")
-    ema_decay: float = Field(0.999, ge=0.0, lt=1.0)
+    lr: float = Field(default=2e-3, gt=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    n_warmup: int = Field(default=200, ge=1)
+    final_lr: float = Field(default=0.01, ge=0.0, le=1.0, description="the rate at the end, relative to lr")
+    ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
 
 
 class Recipe(_Table):
@@ -70,7 +75,9 @@ class Recipe(_Table):
     n_steps: int = Field(gt=0)
     precision: Literal["fp32", "bf16"] = "bf16"
     loss: Literal["l1", "l2", "charbonnier"] = "l1"
-    validate_every: int = Field(1000, gt=0, description="steps between validations, each followed by a checkpoint")
+    validate_every: int = Field(
+        default=1000, gt=0, description="steps between validations, each followed by a checkpoint"
+    )
     network: NetworkRecipe = NetworkRecipe()
     data: DataRecipe = DataRecipe()
     optimizer: OptimizerRecipe = OptimizerRecipe()

@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import save_file
 
 from pellucid.errors import TrainingError
+from pellucid.evaluation.noise import GaussianRange
 from pellucid.training.averaging import WeightAverage
 from pellucid.training.data import Batch, BatchStream, PatchSampler, load_images
 from pellucid.training.module import DenoisingModule
@@ -109,8 +110,8 @@ def _split(recipe: Recipe, data: Path) -> tuple[PatchSampler, list[Batch]]:
     every = recipe.data.held_out_every
     shown = [image for i, image in enumerate(loaded.images) if i % every]
     kept = [image for i, image in enumerate(loaded.images) if not i % every]
-    sigmas = (recipe.data.sigma_min / 255, recipe.data.sigma_max / 255)
-    patches = PatchSampler(shown or kept, recipe.data.patch_px, sigmas, recipe.seed, recipe.data.kept_share)
+    noise = GaussianRange(recipe.data.sigma_min / 255, recipe.data.sigma_max / 255)
+    patches = PatchSampler(shown or kept, recipe.data.patch_px, noise, recipe.seed, recipe.data.kept_share)
     return patches, list(_validation_batches(kept, 2 ** len(recipe.network.widths)))
 
 
@@ -118,7 +119,7 @@ def _validation_batches(held_out: Sequence[NDArray[np.uint8] | NDArray[np.uint16
     for sigma in VALIDATION_SIGMAS:
         for index, image in enumerate(held_out):
             side = min(VALIDATION_PATCH_PX, *image.shape[:2]) // stride_px * stride_px
-            sampler = PatchSampler([image], side, (sigma / 255, sigma / 255), seed=0)
+            sampler = PatchSampler([image], side, GaussianRange(sigma / 255, sigma / 255), seed=0)
             yield sampler.batch(index, 1)
 
 
@@ -142,7 +143,7 @@ class _Listed(torch.utils.data.Dataset[Batch]):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advertisements, and its advice about worker processes (the stream has its thread), from users."""
+    """Keep Lightning's advertisements and its advice about worker processes from users: the stream has its thread."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -19,7 +19,8 @@ def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
     Parameters
     ----------
     model : str or Path
-        A model's name or folder; its network as :func:`export.export_model` writes it: one initializer for each parameter,
+        A model's name or folder; its network as :func:`export.export_model` writes it: one initializer for each
+        parameter,
         under the parameter's name, kernels rounded to float16.
 
     Returns

@@ -1,0 +1,119 @@
+"""What JPEG's compression does to an image, as an equation: no file is made.
+
+A clean image enters, the image that its JPEG file would give back leaves. It knows nothing of file formats:
+all that JPEG loses, it loses by rounding the coefficients of a cosine transform.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import ParameterError
+
+Image = NDArray[np.float32]
+_BLOCK_PX = 8
+#: ITU-T T.81 (1992), tables K.1 and K.2: steps for brightness and for colour at quality 50.
+_LUMA_STEPS = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_STEPS = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8,) * 4,
+)
+#: ITU-T T.871 (2011, JFIF), sec. 7: RGB to Y, Cb - 128, Cr - 128.
+_TO_YCBCR = np.array(
+    [[0.299, 0.587, 0.114], [-0.1687358916, -0.3312641084, 0.5], [0.5, -0.4186875892, -0.0813124108]],
+    dtype=np.float32,
+)
+_TO_RGB = np.linalg.inv(_TO_YCBCR)
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    r"""The blocks and rings of JPEG compression, without subsampling of colour.
+
+    .. math:: y = D^{-1}\bigl(q \cdot \operatorname{round}(D(x) / q)\bigr)
+
+    D is the orthonormal cosine transform of each block of 8x8 pixels, in YCbCr for colour; q are the steps of
+    ITU-T T.81 (1992), annex K, scaled for a quality as the Independent JPEG Group's library does. As in a
+    file, levels are rounded to 8 bits before and after, so the result is in [0, 1].
+
+    Parameters
+    ----------
+    quality : int
+        From 1 (worst) to 100.
+    """
+
+    quality: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise ParameterError(f"quality {self.quality}: give a whole number from 1 to 100")
+
+    def __call__(self, clean: Image, rng: np.random.Generator) -> Image:  # noqa: ARG002 (nothing is random)
+        """Compress and restore; see `noise.Degradation`.
+
+        Raises
+        ------
+        ParameterError
+            The image has neither one channel nor three.
+        """
+        height, width, n_channels = clean.shape
+        if n_channels not in {1, 3}:
+            raise ParameterError(f"image of {n_channels} channels: JPEG takes 1 or 3")
+        levels = np.rint(np.clip(clean, 0, 1) * np.float32(255))
+        planes = np.rint(levels @ _TO_YCBCR.T) if n_channels == 3 else levels
+        planes[..., 0] -= 128
+        below, beside = -height % _BLOCK_PX, -width % _BLOCK_PX
+        padded = np.pad(planes, ((0, below), (0, beside), (0, 0)), mode="edge")
+        restored = _round_half_up(_round_coefficients(padded, self._steps(n_channels)))[:height, :width]
+        restored[..., 0] += 128
+        if n_channels == 3:
+            restored = np.rint(restored @ _TO_RGB.T)
+        noisy: Image = np.clip(restored, 0, 255) / np.float32(255)
+        return noisy
+
+    def _steps(self, n_channels: int) -> Image:
+        """Give the steps q, shape (n_channels, 8, 8)."""
+        percent = 5000 // self.quality if self.quality < 50 else 200 - 2 * self.quality
+        tables = np.array([_LUMA_STEPS, _CHROMA_STEPS, _CHROMA_STEPS][:n_channels])
+        steps: Image = np.clip((tables * percent + 50) // 100, 1, 255).astype(np.float32)
+        return steps
+
+
+def _round_coefficients(planes: Image, steps: Image) -> Image:
+    """Transform blocks of (H, W, C), round to multiples of the steps (C, 8, 8), and transform back."""
+    height, width, n_channels = planes.shape
+    blocks = planes.reshape(height // _BLOCK_PX, _BLOCK_PX, width // _BLOCK_PX, _BLOCK_PX, n_channels)
+    blocks = blocks.transpose(0, 2, 4, 1, 3)
+    cosines = _cosines()
+    multiples: Image = np.matmul(np.matmul(cosines, blocks), cosines.T) / steps
+    multiples = np.sign(multiples) * _round_half_up(np.abs(multiples))
+    restored: Image = np.matmul(np.matmul(cosines.T, multiples * steps), cosines)
+    return restored.transpose(0, 3, 1, 4, 2).reshape(planes.shape)
+
+
+def _round_half_up(values: Image) -> Image:
+    """Round as the library does: halves, which float32 may miss by a little, are frequent in flat blocks."""
+    rounded: Image = np.floor(values + np.float32(0.5001))
+    return rounded
+
+
+def _cosines() -> Image:
+    """Give the orthonormal transform (8, 8) of ITU-T T.81, sec. A.3.3: frequencies in rows."""
+    places = np.arange(_BLOCK_PX)
+    matrix = np.cos(np.pi / _BLOCK_PX * (places + 0.5) * places[:, None]) * np.sqrt(2 / _BLOCK_PX)
+    matrix[0] /= np.sqrt(2)
+    transform: Image = matrix.astype(np.float32)
+    return transform
