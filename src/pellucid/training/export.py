@@ -151,6 +151,7 @@ def network_to_onnx(network: DenoisingAutoencoder) -> bytes:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
+            (noisy, sigma),
             dynamo=True,
             input_names=["noisy", "sigma"],
             output_names=["residual"],
