@@ -42,7 +42,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.onnx' -o -name '*.toml')
 	$(PYTHON) -m venv $(DEMO_VENV)
-	$(DEMO_VENV)/bin/python $(PIP) --force-reinstall --no-deps .
 	$(DEMO_VENV)/bin/python $(PIP) .
 	@touch $@
 

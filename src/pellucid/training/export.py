@@ -120,6 +120,7 @@ def export_model(trained: Trained, folder: Path) -> Path:
         "kmacs_per_px": round(network.macs_per_px / 1e3, 1),
         "sha256": hashlib.sha256(content).hexdigest(),
         "training": {
+            "data": list(recipe.data.sources),
             "loss": recipe.loss,
             "n_steps": trained.n_steps,
             "n_samples": trained.n_steps * recipe.data.batch_size,

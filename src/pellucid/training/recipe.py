@@ -19,6 +19,12 @@ from pellucid.errors import RecipeError
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tuples(cls, values: Any) -> Any:
+        """Let TOML's lists stand for tuples."""
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
 
 class NetworkRecipe(_Table):
     """Shape of the autoencoder; see `networks.DenoisingAutoencoder`."""
@@ -26,11 +32,6 @@ class NetworkRecipe(_Table):
     channels: Literal[1, 3] = 3
     widths: tuple[int, ...] = (48, 96, 192)
     depths: tuple[int, ...] = (2, 2, 2)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tuples(cls, values: Any) -> Any:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
     @model_validator(mode="after")
     def _one_depth_a_width(self) -> Self:
@@ -44,6 +45,7 @@ class NetworkRecipe(_Table):
 class DataRecipe(_Table):
     """What the network is shown."""
 
+    sources: tuple[str, ...] = Field(default=(), description="what the folder holds, for the model's card")
     patch_px: int = Field(default=96, gt=0)
     batch_size: int = Field(default=8, gt=0)
     sigma_min: float = Field(default=0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
