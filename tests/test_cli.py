@@ -188,13 +188,14 @@ def test_a_full_disk_leaves_nothing(pellucid: Run, photo: NDArray[np.uint8], tmp
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_no_file(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_file(photo: NDArray[np.uint8], tmp_path: Path, asked: signal.Signals) -> None:
     source = save(tmp_path / "big.jpg", np.tile(photo, (6, 6, 1)))
     command = [Path(sys.executable).with_name("pellucid"), "denoise", source, "--tile", "512"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(2)
     assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(asked)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in stderr

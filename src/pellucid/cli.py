@@ -6,6 +6,7 @@ import is imported by the command that needs it, so that ``pellucid --help`` ans
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -343,6 +344,8 @@ app.command("export")(export_command)
 def main() -> NoReturn:
     """Run the command line; every expected error becomes one line on stderr and its exit code."""
     code: int | str | None = 0
+    # To be asked to stop is to be interrupted: half-written files go.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except SystemExit as stop:

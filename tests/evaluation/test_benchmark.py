@@ -129,9 +129,7 @@ def test_a_method_may_write_into_its_input(pictures, stand_in):
 
 def test_results_are_clipped_before_they_are_measured(pictures, stand_in):
     clean = load_clean(pictures[0])
-    stand_in(
-        "overshoot", lambda _noisy, _sigma: np.where(clean > 0.5, clean + 2, clean - 2).astype(np.float32)
-    )
+    stand_in("overshoot", lambda _noisy, _sigma: np.where(clean > 0.5, clean + 2, clean - 2).astype(np.float32))
     row = evaluate(pictures[:1], ["overshoot"], [25]).rows[0]
     assert row.psnr == psnr(clean, np.where(clean > 0.5, 1, 0).astype(np.float32))
 

@@ -83,8 +83,7 @@ def test_failures_are_named_and_change_the_exit_code(run, pictures, monkeypatch)
     result = run(*pictures, "-m", "broken", "-m", "noisy", "-s", 25, "-s", 15)
     assert result.exit_code == 3
     assert result.stderr.splitlines() == [
-        f"failed: broken, sigma {sigma}, {pictures[0]} and 2 more: ValueError: not today"
-        for sigma in (15, 25)
+        f"failed: broken, sigma {sigma}, {pictures[0]} and 2 more: ValueError: not today" for sigma in (15, 25)
     ]
     assert result.stdout.splitlines()[-1].startswith("noisy")
 

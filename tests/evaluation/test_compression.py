@@ -33,9 +33,7 @@ def test_agrees_with_the_library(channels, quality):
 
 def test_worse_quality_is_farther_from_the_clean_image():
     clean = PIXELS[3].astype(np.float32) / 255
-    distances = [
-        psnr(clean, Jpeg(quality)(clean, np.random.default_rng(0))) for quality in (5, 20, 50, 80, 95)
-    ]
+    distances = [psnr(clean, Jpeg(quality)(clean, np.random.default_rng(0))) for quality in (5, 20, 50, 80, 95)]
     assert distances == sorted(distances)
     assert distances[0] < 26
     assert distances[-1] > 38

@@ -78,7 +78,7 @@ def test_a_network_for_one_noise_level_says_so():
 
 
 def test_a_model_folder_is_a_method(tmp_path, peers):
-    from pellucid.evaluation.published import convert, find_published  # noqa: PLC0415
+    from pellucid.evaluation.published import convert, find_published
 
     folder = convert(find_published("ffdnet", 3), peers, tmp_path / "model")
     method = find_method(f"{folder}@fp32")

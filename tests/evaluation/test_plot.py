@@ -61,9 +61,7 @@ def test_a_panel_for_each_sigma_with_baseline_in_its_title():
 
 
 def test_a_folder_is_labelled_by_its_last_part():
-    assert [label.get_text() for label in labels(plot.draw([score("runs/best", "pellucid", 1, 30)]))] == [
-        "best"
-    ]
+    assert [label.get_text() for label in labels(plot.draw([score("runs/best", "pellucid", 1, 30)]))] == ["best"]
 
 
 @pytest.mark.parametrize("psnr", [20.0, float("inf")])

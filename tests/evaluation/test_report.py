@@ -69,9 +69,7 @@ def test_json_holds_everything(tmp_path):
         "megapixels": 2.0,
     }
     assert found["rows"][-1]["psnr"] is None  # JSON has no infinity
-    assert found["failures"] == [
-        {"method": "fast", "image": "c.png", "sigma": 25.0, "message": "ValueError: no"}
-    ]
+    assert found["failures"] == [{"method": "fast", "image": "c.png", "sigma": 25.0, "message": "ValueError: no"}]
     assert found["skipped"] == [{"method": "absent", "reason": "absent: needs x"}]
     assert {score["method"] for score in found["summary"]} == {"fast", "slow"}
 

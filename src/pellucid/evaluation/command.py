@@ -43,9 +43,7 @@ def evaluate_command(
         list[float],
         typer.Option("--sigma", "-s", help="Noise, standard deviation on the 0..255 scale; may be repeated."),
     ] = [15.0, 25.0, 50.0],  # noqa: B006
-    gray: Annotated[
-        bool, typer.Option("--gray", help="Measure on gray images; colour ones become gray.")
-    ] = False,
+    gray: Annotated[bool, typer.Option("--gray", help="Measure on gray images; colour ones become gray.")] = False,
     peers: Annotated[
         Path | None, typer.Option("--peers", metavar="DIR", help="Folder of the weights of FFDNet and DnCNN.")
     ] = None,
@@ -63,13 +61,9 @@ def evaluate_command(
     seed: Annotated[int, typer.Option("--seed", help="Decides the noise.")] = 0,
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads", metavar="N", envvar="PELLUCID_NUM_THREADS", help="For each method; default: all."
-        ),
+        typer.Option("--threads", metavar="N", envvar="PELLUCID_NUM_THREADS", help="For each method; default: all."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of the table.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of the table.")] = False,
 ) -> None:
     """Measure denoisers side by side: PSNR, SSIM and seconds per megapixel.
 

@@ -228,9 +228,7 @@ def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
         raise ModelError(
             f"{name}: its weights do not come with pellucid: name with --peers a folder with {network.file}"
         )
-    return _network(
-        published.convert(network, setup.peers, setup.scratch / f"{name}-{precision}"), precision, setup
-    )
+    return _network(published.convert(network, setup.peers, setup.scratch / f"{name}-{precision}"), precision, setup)
 
 
 #: The default models, one for gray and one for colour images.

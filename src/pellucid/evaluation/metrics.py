@@ -74,9 +74,7 @@ def ssim(clean: Image, denoised: Image) -> float:
     """
     _check_shapes(clean, denoised)
     if min(clean.shape[:2]) < WINDOW_PX:
-        raise ParameterError(
-            f"image of {clean.shape[1]}x{clean.shape[0]}: SSIM needs at least {WINDOW_PX}x{WINDOW_PX}"
-        )
+        raise ParameterError(f"image of {clean.shape[1]}x{clean.shape[0]}: SSIM needs at least {WINDOW_PX}x{WINDOW_PX}")
     channels = range(clean.shape[2])
     return float(np.mean([_ssim_of_planes(clean[..., c], denoised[..., c]) for c in channels]))
 

@@ -99,9 +99,7 @@ def _draw_panel(axes: "Axes", scores: Sequence[Score], sigma: float) -> None:
         colour, marker, size = STYLES[score.family]
         point = (score.seconds_per_megapixel, score.psnr)
         axes.scatter(*point, s=size, c=colour, marker=marker, edgecolors="white", linewidths=0.8, zorder=3)
-        axes.annotate(
-            Path(score.method).name, point, (0, 0), textcoords="offset points", color=colour, fontsize=9
-        )
+        axes.annotate(Path(score.method).name, point, (0, 0), textcoords="offset points", color=colour, fontsize=9)
     axes.set_title(title, fontsize=10)
     axes.set_xscale("log")
     axes.margins(0.16, 0.12)
@@ -131,9 +129,7 @@ def _draw_legend(figure: "Figure", scores: Iterable[Score]) -> None:
         if family in present
     ]
     if handles:
-        figure.legend(
-            handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9
-        )
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
 
 
 def _place_labels(axes: "Axes") -> None:
@@ -143,9 +139,7 @@ def _place_labels(axes: "Axes") -> None:
     labels = [child for child in axes.texts if isinstance(child, Annotation)]
     taken = [_marker_box(axes, label.xy) for label in labels]
     for label in labels:
-        boxes = [
-            (_overlap(_move(label, place), taken, axes.bbox), index) for index, place in enumerate(PLACES)
-        ]
+        boxes = [(_overlap(_move(label, place), taken, axes.bbox), index) for index, place in enumerate(PLACES)]
         best = PLACES[min(boxes)[1]]
         taken.append(_move(label, best))
 

@@ -69,9 +69,7 @@ def find_published(name: str, channels: int) -> Published:
     for network in PUBLISHED:
         if (network.name, network.channels) == (name, channels):
             return network
-    raise ModelError(
-        f"{name}: no published network for images of {channels} channel(s): choose another method"
-    )
+    raise ModelError(f"{name}: no published network for images of {channels} channel(s): choose another method")
 
 
 def convert(network: Published, peers: Path, folder: Path) -> Path:
@@ -125,14 +123,10 @@ def _read_convolutions(path: Path, network: Published) -> list[_Convolution]:
             layers = [file[reference] for reference in file["net/layers"][()].ravel()]
             kinds = [_text(layer["type"]) for layer in layers]
             found = [
-                _read_convolution(file, layer)
-                for layer, kind in zip(layers, kinds, strict=True)
-                if kind == "conv"
+                _read_convolution(file, layer) for layer, kind in zip(layers, kinds, strict=True) if kind == "conv"
             ]
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise ModelError(
-            f"{path}: not a MatConvNet network in MATLAB 7.3 format: fetch the file again"
-        ) from None
+        raise ModelError(f"{path}: not a MatConvNet network in MATLAB 7.3 format: fetch the file again") from None
     if kinds != list(_expected_kinds(len(found), network)) or not _chained(found, network):
         raise ModelError(f"{path}: its layers are not those of {network.name}: fetch the file again")
     return found
@@ -145,9 +139,7 @@ def _text(dataset: Any) -> str:
 def _read_convolution(file: Any, layer: Any) -> _Convolution:
     # MATLAB stores (height, width, in, out) with the first axis fastest; HDF5 names the axes the other way
     # round.
-    weights, bias = (
-        np.asarray(file[reference], dtype=np.float32) for reference in layer["weights"][()].ravel()
-    )
+    weights, bias = (np.asarray(file[reference], dtype=np.float32) for reference in layer["weights"][()].ravel())
     if any(float(layer[key][()].ravel()[0]) != 1 for key in ("pad", "stride")) or weights.shape[2:] != (3, 3):
         raise ValueError("a convolution that keeps the size was expected")
     return _Convolution(np.ascontiguousarray(weights.transpose(0, 1, 3, 2)), bias.ravel())

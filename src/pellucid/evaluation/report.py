@@ -159,9 +159,7 @@ class Evaluation:
 
                 paths += plot.save(plot.draw(self.summary()), folder)
         except OSError as error:
-            raise OutputError(
-                f"{folder}: cannot be written ({error.strerror}): name another folder"
-            ) from None
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}): name another folder") from None
         return paths
 
     def _write_csv(self, file: TextIO) -> None:
@@ -204,8 +202,7 @@ def format_table(scores: Sequence[Score]) -> str:
     for method in methods:
         found = [by_key.get((method, sigma)) for sigma in sigmas]
         cells = "".join(
-            f"   {score.psnr:6.2f}  {score.ssim:6.4f}" if score else f"   {'-':>6}  {'-':>6}"
-            for score in found
+            f"   {score.psnr:6.2f}  {score.ssim:6.4f}" if score else f"   {'-':>6}  {'-':>6}" for score in found
         )
         time = median(score.seconds_per_megapixel for score in found if score)
         fewest = min(score.n_images for score in found if score)
