@@ -1,8 +1,7 @@
 """How much memory the command needs: ``python benchmarks/memory.py``.
 
 Prints the peak resident memory of ``pellucid denoise`` as the operating system counts it, and the seconds, for
-JPEG photographs of
-several sizes, each in a process of its own.
+JPEG photographs of several sizes, each in a process of its own.
 """
 
 import os

@@ -1,10 +1,9 @@
 """How near the estimated noise level comes: ``python benchmarks/noise_level.py FOLDER``.
 
 FOLDER holds clean photographs. White noise of known level is added to each; the table gives the mean relative
-error of our
-estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in gray. Then:
-what is seen in
-the clean photographs themselves at each scale, from which `pellucid.noise_level.TEXTURE` is set.
+error of our estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in
+gray. Then: what is seen in the clean photographs themselves at each scale, from which
+`pellucid.noise_level.TEXTURE` is set.
 """
 
 import argparse

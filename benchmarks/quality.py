@@ -1,10 +1,8 @@
 """What the bundled models score: ``python benchmarks/quality.py FOLDER...``.
 
-Each FOLDER is a test set: CBSD68 and other colour sets are measured with the colour model, sets whose images are
-gray with the
-gray one. Prints mean PSNR and SSIM for unclipped white Gaussian noise of sigma 15, 25 and 50, seed 0. With
-``--write`` the scores
-also go into the models' cards.
+Each FOLDER is a test set: colour sets such as CBSD68 are measured with the colour model, sets of gray images such as
+BSD68 with the gray one. Prints mean PSNR and SSIM for unclipped white Gaussian noise of sigma 15, 25 and 50, seed 0.
+With ``--write`` the scores also go into the models' cards.
 """
 
 import argparse
@@ -51,8 +49,7 @@ def main() -> None:
     for folder in options.folders:
         name, scores = measure(folder)
         for key, values in scores.items():
-            print(f"{name:<8}{key:<16}{' / '.join(str(value) for value in values)}   (sigma 15 / 25 / 50)",
-flush=True)
+            print(f"{name:<8}{key:<16}{' / '.join(str(value) for value in values)}   (sigma 15 / 25 / 50)", flush=True)
         if options.write:
             write_scores(name, scores)
 

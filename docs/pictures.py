@@ -1,10 +1,8 @@
 """Make the picture of the README: ``python docs/pictures.py``.
 
 Left: a photograph with white Gaussian noise of level 25, as it is measured in tables. Right: a part of a
-photograph of a
-launch at dusk, enlarged and brightened, with the noise that its camera made. The left half of each is the input,
-the right
-half what ``pellucid.denoise`` makes of it by itself.
+photograph of a launch at dusk, enlarged and brightened, with the noise that its camera made. The left half of each
+is the input, the right half what ``pellucid.denoise`` makes of it by itself.
 """
 
 from pathlib import Path

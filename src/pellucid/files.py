@@ -1,8 +1,7 @@
 """Denoise image files: from one file to another, pages and metadata kept.
 
 A path (or a file's content) and a target enter; the target is written and a FileResult leaves. It knows nothing of
-command
-lines; pixels it hands to the Denoiser, formats to images.
+command lines; pixels it hands to the Denoiser, formats to images.
 """
 
 import time
@@ -192,8 +191,7 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
         Files; with `recursive` also folders, of which every image is taken that is not itself an output of ours.
     output : Path, optional
         A file (for one input), or a folder that exists; in it a folder's tree is mirrored. By default each result
-        lies beside
-        its input as ``name_denoised.suffix``.
+        lies beside its input as ``name_denoised.suffix``.
     recursive : bool
 
     Returns

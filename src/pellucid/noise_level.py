@@ -23,8 +23,8 @@ N_ROUNDS = 10
 #: Patches turned to float at once: bounds the memory.
 CHUNK = 1_000
 #: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
-#: to full
-#: resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py`` prints.
+#: to full resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py``
+#: prints.
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
 
 

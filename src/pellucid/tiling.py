@@ -4,9 +4,8 @@ An image, a function of windows and the function's reach enter; the result, equa
 image, is written into an array. It knows nothing of noise or networks: pure numpy, any callable.
 
 All windows have one shape and lie inside the image, on the function's stride grid, overlapping by twice its halo.
-A window
-that reaches the image's edge therefore ends exactly there, and the function treats that edge as it would the whole
-image's.
+A window that reaches the image's edge therefore ends exactly there, and the function treats that edge as it would
+the whole image's.
 """
 
 from collections.abc import Callable, Iterator

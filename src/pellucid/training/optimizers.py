@@ -52,9 +52,8 @@ class Muon(torch.optim.Optimizer):
               \theta \leftarrow \theta - 0.2 \eta \sqrt{\max(r, c)}\;\mathrm{orth}((1 - \mu) g + \mu v)
 
     where r and c are the matrix's rows and columns; the factor gives the step the root mean square of an AdamW
-    step, so that
-    AdamW's learning rates carry over (Liu et al., "Muon is Scalable for LLM Training", 2025, eq. 4). Parameters of
-    fewer than two dimensions, and kernels named in `adam_parameters`, take a decoupled AdamW step at
+    step, so that AdamW's learning rates carry over (Liu et al., "Muon is Scalable for LLM Training", 2025, eq. 4).
+    Parameters of fewer than two dimensions, and kernels named in `adam_parameters`, take a decoupled AdamW step at
     ``lr * adam_lr_ratio`` (Loshchilov and Hutter, ICLR 2019).
 
     Parameters

@@ -1,8 +1,7 @@
 """A training recipe: the whole of how a model is made, in one TOML file.
 
 A TOML file or a dictionary enters, a checked and frozen Recipe leaves. It knows nothing of torch: a recipe holds
-numbers
-and names, never code.
+numbers and names, never code.
 """
 
 import difflib

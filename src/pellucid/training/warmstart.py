@@ -20,8 +20,7 @@ def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
     ----------
     model : str or Path
         A model's name or folder; its network as :func:`export.export_model` writes it: one initializer for each
-        parameter,
-        under the parameter's name, kernels rounded to float16.
+        parameter, under the parameter's name, kernels rounded to float16.
 
     Returns
     -------
