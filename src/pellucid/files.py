@@ -225,6 +225,20 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
     return [(path, target) for (path, _), target in zip(pairs, targets, strict=True)]
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder of a mirrored tree.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another output folder") from None
+
+
 def _images_below(folder: Path) -> list[Path]:
     found = sorted(
         path

@@ -8,7 +8,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from pellucid.evaluation import plot
-from pellucid.evaluation.report import Score
+from pellucid.evaluation.results import Score
 
 #: Seconds per megapixel and PSNR as they come out: some close together, one far away.
 TYPICAL = {

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from pellucid.errors import MissingExtraError, OutputError
-from pellucid.evaluation.report import Evaluation, Failure, Row, Skipped, format_table
+from pellucid.evaluation.report import Evaluation, format_table
+from pellucid.evaluation.results import Failure, Row, Skipped
 
 ROWS = [
     Row("slow", "a.png", 25.0, 31.0, 0.90, 4.0, 2.0),

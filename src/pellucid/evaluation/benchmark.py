@@ -24,7 +24,8 @@ from pellucid.evaluation.dataset import load_clean
 from pellucid.evaluation.methods import Denoise, Method, Setup, find_method
 from pellucid.evaluation.metrics import psnr, ssim
 from pellucid.evaluation.noise import Gaussian
-from pellucid.evaluation.report import Evaluation, Failure, Row, Skipped
+from pellucid.evaluation.report import Evaluation
+from pellucid.evaluation.results import Failure, Row, Skipped
 from pellucid.evaluation.surroundings import surroundings
 from pellucid.runtime import default_threads
 

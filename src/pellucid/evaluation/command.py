@@ -17,7 +17,8 @@ from pellucid.errors import MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
     from pellucid.evaluation.benchmark import Progress
-    from pellucid.evaluation.report import Evaluation, Failure
+    from pellucid.evaluation.report import Evaluation
+    from pellucid.evaluation.results import Failure
 
 EXIT_SOME_FAILED, EXIT_INTERRUPTED = 3, 130
 ALL = "all"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import MissingExtraError
-from pellucid.evaluation.report import Score
+from pellucid.evaluation.results import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

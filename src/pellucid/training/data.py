@@ -93,8 +93,7 @@ class PatchSampler:
     seed : int
     kept_share : float
         So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
-        Without
-        it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
+        Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     """
 
     images: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]
