@@ -77,7 +77,11 @@ def test_weights_are_read_back_from_a_model_to_train_on(
     assert weights.keys() == state.keys()
     for name, value in state.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-6)
-    train(tiny.model_copy(update={"n_steps": 1}), clean_folder, tmp_path / "again", initial=folder)
+    short = tiny.model_copy(update={"n_steps": 1, "validate_every": 1, "initial": str(folder)})
+    train(short, clean_folder, tmp_path / "again")
+    first = json.loads((tmp_path / "again" / "metrics.jsonl").read_text().splitlines()[0])
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert first["psnr_25"] == pytest.approx(last["psnr_25"], abs=0.3)
 
 
 def test_a_run_without_its_end_is_exported_from_its_newest_checkpoint(run: Path, tmp_path: Path) -> None:

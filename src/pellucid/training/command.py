@@ -18,9 +18,6 @@ def train_command(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of clean images.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run folder to make.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
-    initial: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Start from a model's weights, by name or folder.")
-    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
@@ -34,7 +31,7 @@ def train_command(
 
       pellucid train recipes/color.toml --data photos/ --out runs/color --resume
 
-      pellucid train recipes/gray.toml --data photos/ --out runs/short --set n_steps=2000 --set optimizer.lr=1e-3
+      pellucid train recipes/gray.toml --data photos/ --out runs/more --set initial=gray --set n_steps=2000
     """
     _require_torch()
     from pellucid.training.recipe import load_recipe  # noqa: PLC0415
@@ -45,7 +42,6 @@ def train_command(
         data,
         output,
         resume=resume,
-        initial=initial,
     )
     typer.echo(f"{weights}")
 

@@ -121,9 +121,12 @@ def export_model(trained: Trained, folder: Path) -> Path:
         "sha256": hashlib.sha256(content).hexdigest(),
         "training": {
             "data": list(recipe.data.sources),
+            "started_from": recipe.initial or "random weights",
             "loss": recipe.loss,
             "n_steps": trained.n_steps,
-            "n_samples": trained.n_steps * recipe.data.batch_size,
+            "batch_size": recipe.data.batch_size,
+            "patch_px": recipe.data.patch_px,
+            "kept_share": recipe.data.kept_share,
             "seed": recipe.seed,
             "largest_difference_from_torch": float(f"{difference:.2g}"),
             "torch": torch.__version__,

@@ -72,6 +72,7 @@ class Recipe(_Table):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     summary: str
+    initial: str = Field(default="", description="model to start from, by name or folder; none: random weights")
     seed: int = 0
     n_steps: int = Field(gt=0)
     precision: Literal["fp32", "bf16"] = "bf16"

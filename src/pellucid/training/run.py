@@ -35,7 +35,7 @@ VALIDATION_PATCH_PX = 256
 RECIPE_FILE, WEIGHTS_FILE, METRICS_FILE = "recipe.json", "weights.safetensors", "metrics.jsonl"
 
 
-def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, initial: str | Path | None = None) -> Path:
+def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False) -> Path:
     """Train by a recipe.
 
     Parameters
@@ -47,8 +47,6 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, initia
         The run folder; made here.
     resume : bool
         Go on from the run folder's newest checkpoint.
-    initial : str or Path, optional
-        A model, by name or folder, of the recipe's network shape, to start from its weights.
 
     Returns
     -------
@@ -65,8 +63,8 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, initia
     checkpoint = _prepare(recipe, out, resume)
     pl.seed_everything(recipe.seed, verbose=False)
     module = DenoisingModule(recipe)
-    if initial is not None:
-        module.network.load_state_dict(read_weights(initial))
+    if recipe.initial and checkpoint is None:
+        module.network.load_state_dict(read_weights(recipe.initial))
     patches, held_out = _split(recipe, data)
     first_step = 0
     if checkpoint is not None:
