@@ -246,6 +246,15 @@ def test_help_has_examples(pellucid: Run, command: str) -> None:
     assert f"pellucid {command} " in done.stdout.decode().partition("xample")[2]
 
 
+def test_help_answers_at_once(pellucid: Run) -> None:
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert pellucid("--help").returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.4
+
+
 def test_a_reader_that_goes_away_is_no_traceback(noisy: Path) -> None:
     command = f"{Path(sys.executable).with_name('pellucid')} denoise {noisy} -o - | head -c 10 > /dev/null"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)

@@ -60,7 +60,8 @@ def denoise(
     strength : float
         0 returns the image unchanged, 1 takes out all the noise that the network sees; between, the two are blended.
     model : str or Path, optional
-        A model's name or folder. Default: the bundled model for the image's channels.
+        A model's name or folder. Default: the bundled colour model for three channels; for any other number the gray
+        model, channel by channel.
     channel_axis : int or None
         The axis of the channels; None for a gray image without one.
     data_range : float or (float, float), optional
