@@ -1,5 +1,6 @@
 """Images and helpers that tests share."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# Whoever starts the tests in the background has interrupts ignored, which every process below would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
