@@ -1,5 +1,6 @@
 """Images and helpers that tests share."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 # Whoever starts the tests in the background has interrupts ignored, which every process below would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Torch's threads spin while they wait; on a machine that does other work too, small networks become ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 

@@ -84,6 +84,12 @@ def test_range_called_equals_drawn_then_called():
     assert np.array_equal(noise(GRAY, generator), GaussianRange(0, 0.2)(GRAY, rng(5)))
 
 
+def test_range_knows_its_strongest_and_halves_it():
+    source = GaussianRange(0.05, 0.2)
+    assert source.sigma_max == 0.2
+    assert source.halved() == GaussianRange(0, 0.1)
+
+
 def test_poisson_variance_is_a_line_in_brightness():
     gain, read_sigma = 0.02, 0.05
     levels = np.linspace(0.1, 0.9, 9)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from pellucid import images
 from pellucid.training.recipe import Recipe, parse_recipe
+from pellucid.training.run import train
 
 TINY = {
     "name": "tiny",
@@ -34,3 +35,11 @@ def clean_folder(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uin
             page = page.astype(np.uint16) * 257
         images.write(images.Picture((page,), (None,), "png"), folder / f"{index}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(clean_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny recipe that has come to its end; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train(parse_recipe(TINY, "tiny"), clean_folder, out)
+    return out

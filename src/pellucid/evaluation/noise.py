@@ -90,6 +90,15 @@ class GaussianRange:
         _require(self.low >= 0, "low", self.low, "at least 0")
         _require(self.high >= self.low, "high", self.high, f"at least low ({self.low})")
 
+    @property
+    def sigma_max(self) -> float:
+        """The largest standard deviation that can be drawn, on the [0, 1] scale."""
+        return self.high
+
+    def halved(self) -> "GaussianRange":
+        """Give the range from 0 to half the highest strength."""
+        return GaussianRange(0, self.high / 2)
+
     def draw(self, rng: np.random.Generator) -> Gaussian:
         """Draw a strength; the noise of that strength is returned."""
         return Gaussian(float(rng.uniform(self.low, self.high)))

@@ -1,43 +1,153 @@
 """The parts that a denoising autoencoder is composed of.
 
 A feature map ``(N, C, H, W)`` enters and a feature map leaves. The blocks know nothing of noise, of images or of
-how they are stacked. All are local: convolutions and pointwise maths only, so that a tiled image equals a whole one.
+how they are stacked. All are local once trained: convolutions and pointwise maths only, so that a tiled image equals
+a whole one. (Batch normalization looks at the whole batch in training mode, and is pointwise in evaluation mode.)
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from pellucid.errors import ParameterError
 
-class ResidualBlock(nn.Module):
-    r"""Two convolutions around a rectifier, added to the input.
+Normalization = Literal["none", "batch"]
+Resampling = Literal["convolution", "block"]
 
-    .. math:: B_{w+1} = B_w + L_w(B_w), \qquad L_w = \mathrm{conv}_{3\times3} \circ \mathrm{ReLU} \circ
-    \mathrm{conv}_{3\times3}
+#: Scale at which the learned part of a residual block starts, relative to the usual one.
+LEARNED_START = 0.1
 
-    The identity path carries the gradient past the convolutions unchanged (He et al., "Deep Residual Learning",
-    CVPR 2016). The second convolution starts at a tenth of its usual scale, so that a stack of blocks starts
-    close to the identity (Zhang et al., "Fixup Initialization", ICLR 2019, starts it at zero).
+
+def normalize(kind: Normalization, n_channels: int) -> nn.Module:
+    r"""Make the layer that follows a convolution: batch normalization, or nothing.
+
+    .. math:: O_k = \gamma_k U_k + \beta_k, \qquad U_k = (I_k - m_k) / \sqrt{s_k^2 + \epsilon}
+
+    for each channel k. In training mode, m and s are the mean and the standard deviation of the batch; in evaluation
+    mode they are constants, averaged over the batches that were seen in training (Ioffe and Szegedy, "Batch
+    Normalization", ICML 2015). Which of the two holds is told by ``network.train()`` and ``network.eval()``.
+
+    (The lecture has :math:`s_k + \epsilon` below the line.)
+
+    Raises
+    ------
+    ParameterError
+        `kind` is neither 'none' nor 'batch'.
+    """
+    if kind == "none":
+        return nn.Identity()
+    if kind == "batch":
+        return nn.BatchNorm2d(n_channels)
+    raise ParameterError(f"normalization '{kind}': choose one of none, batch")
+
+
+class EncoderBlock(nn.Module):
+    r"""Two convolutions around a rectifier, added to the input; with a stride, it lowers the resolution.
+
+    .. math:: B_{w+1} = V_w(B_w) + L_w(B_w), \qquad L_w = \mathrm{norm} \circ \mathrm{conv}_{3\times3} \circ
+        \mathrm{ReLU} \circ \mathrm{norm} \circ \mathrm{conv}_{3\times3}
+
+    :math:`V_w` is the identity, which carries the gradient past the convolutions unchanged. Where the output differs
+    in size from the input, it is a projection: a 1x1 convolution with the block's stride (He et al., "Deep Residual
+    Learning", CVPR 2016, option B). No rectifier follows the sum, so that the identity holds through a stack (He et
+    al., "Identity Mappings", ECCV 2016).
+
+    :math:`L_w` starts at a tenth of its usual scale, so that a stack of blocks starts close to the identity (Zhang et
+    al., "Fixup Initialization", ICLR 2019, starts it at zero): by its second convolution or, where that is
+    normalized and its scale of no effect, by the second normalization's gamma.
+
+    A plain block, ``residual=False``, is :math:`B_{w+1} = \mathrm{ReLU}(L_w(B_w))` from the usual scale. It needs the
+    last rectifier, or else its second convolution and the next block's first would be one linear map.
 
     Parameters
     ----------
-    n_channels : int
-        Channels of the input and of the output, both ``(N, n_channels, H, W)``.
+    n_in, n_hidden, n_out : int
+        Channels of the input, between the two convolutions, and of the output: the lecture's "in, scale, out", its
+        "scale" read as how wide the block is inside.
+    stride : int
+        ``(N, n_in, H, W)`` becomes ``(N, n_out, H / stride, W / stride)``.
+    normalization : {'none', 'batch'}
+        What follows each convolution. Convolutions before batch normalization have no bias: its beta is one.
+    residual : bool
+        Whether :math:`V_w` is there.
+
+    Raises
+    ------
+    ParameterError
+        Unknown `normalization`.
     """
 
-    #: Radius of the receptive field, in pixels of the block's own resolution.
-    radius_px = 2
-
-    def __init__(self, n_channels: int) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        stride: int = 1,
+        *,
+        normalization: Normalization = "none",
+        residual: bool = True,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(n_channels, n_channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(n_channels, n_channels, 3, padding=1)
-        with torch.no_grad():
-            self.conv2.weight.mul_(0.1)
+        bias = normalization == "none"
+        self.conv1 = nn.Conv2d(n_in, n_hidden, 3, stride=stride, padding=1, bias=bias)
+        self.norm1 = normalize(normalization, n_hidden)
+        self.conv2 = nn.Conv2d(n_hidden, n_out, 3, padding=1, bias=bias)
+        self.norm2 = normalize(normalization, n_out)
+        self.projection: nn.Module | None = None
+        if residual:
+            same_size = n_in == n_out and stride == 1
+            self.projection = nn.Identity() if same_size else nn.Conv2d(n_in, n_out, 1, stride=stride)
+            with torch.no_grad():
+                (self.conv2 if bias else self.norm2).get_parameter("weight").mul_(LEARNED_START)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(N, C, H, W)`` to ``(N, C, H, W)``."""
-        learned: Tensor = self.conv2(torch.relu(self.conv1(features)))
-        return features + learned
+        """Map ``(N, n_in, H, W)`` to ``(N, n_out, H / stride, W / stride)``."""
+        hidden = torch.relu(self.norm1(self.conv1(features)))
+        learned: Tensor = self.norm2(self.conv2(hidden))
+        if self.projection is None:
+            return torch.relu(learned)
+        carried: Tensor = self.projection(features)
+        return carried + learned
+
+
+class DecoderBlock(nn.Module):
+    r"""Doubles the resolution, and then does what an encoder block does.
+
+    .. math:: B_{w+1} = V_w(B_w) + L_w(V_w(B_w))
+
+    :math:`V_w` is a transposed 2x2 convolution: it brings the input to the output's resolution and channels, so it is
+    the projection, and no second one is needed. :math:`L_w` is the encoder block's. With ``residual=False``
+    :math:`B_{w+1} = \mathrm{ReLU}(L_w(V_w(B_w)))`.
+
+    Parameters
+    ----------
+    n_in, n_hidden, n_out, normalization, residual
+        As of :class:`EncoderBlock`.
+
+    Raises
+    ------
+    ParameterError
+        Unknown `normalization`.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        *,
+        normalization: Normalization = "none",
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.upsample = upsample(n_in, n_out)
+        self.block = EncoderBlock(n_out, n_hidden, n_out, normalization=normalization, residual=residual)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(N, n_in, H, W)`` to ``(N, n_out, 2H, 2W)``."""
+        doubled: Tensor = self.block(self.upsample(features))
+        return doubled
 
 
 def downsample(n_in: int, n_out: int) -> nn.Conv2d:
@@ -48,8 +158,3 @@ def downsample(n_in: int, n_out: int) -> nn.Conv2d:
 def upsample(n_in: int, n_out: int) -> nn.ConvTranspose2d:
     """Double the resolution: ``(N, n_in, H, W)`` to ``(N, n_out, 2H, 2W)`` by a transposed 2x2 convolution."""
     return nn.ConvTranspose2d(n_in, n_out, 2, stride=2)
-
-
-def residual_stack(n_channels: int, n_blocks: int) -> nn.Sequential:
-    """Chain `n_blocks` residual blocks of `n_channels` channels."""
-    return nn.Sequential(*(ResidualBlock(n_channels) for _ in range(n_blocks)))

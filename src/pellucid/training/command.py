@@ -17,13 +17,29 @@ def train_command(
     *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of clean images.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run folder to make.")],
+    noisy: Annotated[
+        Path | None,
+        typer.Option(
+            "--noisy", metavar="DIR", help="Folder of noisy images, named like the clean ones they belong to."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Processes of this machine that share each batch.")
+    ] = 1,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
     ] = None,
 ) -> None:
-    """Train a denoiser on a folder of clean images.
+    """Train a denoiser on a folder of clean images, or of pairs with --noisy.
+
+    The run folder gets recipe.json, versions.json and data.json, metrics.jsonl, events/ for TensorBoard, pictures/ of
+    how it is coming on, checkpoints/, and at the end weights.safetensors. A run that was stopped, by Ctrl-C or worse,
+    goes on exactly with --resume.
+
+    Several machines train together when torchrun starts one process or more on each, with the same command line;
+    data.batch_size is then shared by all. The run folder must be on a disk that all of them see.
 
     Examples:
 
@@ -32,6 +48,11 @@ def train_command(
       pellucid train recipes/color.toml --data photos/ --out runs/color --resume
 
       pellucid train recipes/gray.toml --data photos/ --out runs/more --set initial=gray --set n_steps=2000
+
+      pellucid train recipes/color.toml --data photos/ --out runs/color --processes 2
+
+      torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 -m pellucid train recipes/color.toml
+      --data photos/ --out /shared/runs/color
     """
     _require_torch()
     from pellucid.training.recipe import load_recipe  # noqa: PLC0415
@@ -41,7 +62,9 @@ def train_command(
         load_recipe(recipe, dict(_parse_change(change) for change in changes or [])),
         data,
         output,
+        noisy=noisy,
         resume=resume,
+        processes=processes,
     )
     typer.echo(f"{weights}")
 

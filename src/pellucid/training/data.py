@@ -1,25 +1,41 @@
-"""Batches of noisy and clean patches, each sample a pure function of (seed, index).
+"""The images that a network is trained on: a folder of clean ones, or two folders of pairs.
 
-A folder of clean images enters, batches of torch tensors leave. It knows nothing of networks. Since a sample depends on
-nothing but the seed and its number, a run that was stopped goes on with the very samples it would have seen.
+Folders enter, images in memory leave, and a record of what was found and what was left out. It knows nothing of noise,
+patches or torch.
 """
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from pellucid import images
-from pellucid.errors import DataError, InputError
+from pellucid.errors import DataError, InputError, UnsupportedImageError
 from pellucid.evaluation.dataset import LUMA
-from pellucid.evaluation.noise import Gaussian, GaussianRange
+from pellucid.images import Samples
 
-Batch = dict[str, torch.Tensor]
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What a run writes down of its data.
+
+    Attributes
+    ----------
+    n_images : int
+        Images that can be used; of pairs, the pairs.
+    n_pixels : int
+        Pixels of these images; of pairs, of the clean ones.
+    skipped : tuple of str
+        One line for each file that could not be used: its name and why.
+    sigma_max : float
+        The strongest noise that a network is told of when it is trained on them, on the 0..255 scale.
+    """
+
+    n_images: int
+    n_pixels: int
+    skipped: tuple[str, ...]
+    sigma_max: float
 
 
 @dataclass(frozen=True)
@@ -30,11 +46,35 @@ class ImageSet:
     ----------
     images : list of ndarray, each (H, W, C), uint8 or uint16
     skipped : list of str
-        One line for each file that could not be used.
+        One line for each file that could not be used: its name and why.
     """
 
-    images: list[NDArray[np.uint8] | NDArray[np.uint16]]
+    images: list[Samples]
     skipped: list[str]
+
+    def record(self, sigma_max: float) -> DataRecord:
+        """Sum up; `sigma_max` is the sampler's, on the [0, 1] scale."""
+        return _record(self.images, self.skipped, sigma_max)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs of a clean and a noisy image held in memory, each in its own depth.
+
+    Attributes
+    ----------
+    pairs : list of (clean, noisy)
+        Each two ndarrays (H, W, C) of one shape, uint8 or uint16.
+    skipped : list of str
+        One line for each file that could not be used: its name and why.
+    """
+
+    pairs: list[tuple[Samples, Samples]]
+    skipped: list[str]
+
+    def record(self, sigma_max: float) -> DataRecord:
+        """Sum up; `sigma_max` is the sampler's, on the [0, 1] scale."""
+        return _record([clean for clean, _ in self.pairs], self.skipped, sigma_max)
 
 
 def load_images(folder: Path, *, n_channels: int, min_px: int) -> ImageSet:
@@ -54,143 +94,104 @@ def load_images(folder: Path, *, n_channels: int, min_px: int) -> ImageSet:
     DataError
         No usable image is left.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
-    if not paths:
-        raise DataError(f"{folder}: no image found: name a folder of clean JPEG, PNG or TIFF images")
-    found, skipped = [], []
+    paths = _find(folder, "clean")
+    found: list[Samples] = []
+    skipped: list[str] = []
     for path in paths:
         try:
-            page = images.read(path).pages[0]
+            found.append(_fit(images.read(path).pages[0], path, n_channels, min_px))
         except InputError as error:
             skipped.append(str(error))
-            continue
-        if min(page.shape[:2]) < min_px:
-            skipped.append(f"{path}: {page.shape[1]}x{page.shape[0]} is smaller than a patch of {min_px}")
-        elif page.dtype == np.float32 or page.shape[2] not in {1, 3} or page.shape[2] < n_channels:
-            skipped.append(f"{path}: {page.shape[2]} channels of {page.dtype} cannot train this network")
-        else:
-            found.append(_to_gray(page) if page.shape[2] > n_channels else page)
     if not found:
         raise DataError(f"{folder}: none of {len(paths)} images can be used; the first: {skipped[0]}")
     return ImageSet(found, skipped)
 
 
-def _to_gray(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    gray: NDArray[np.uint8] | NDArray[np.uint16] = np.rint(image @ LUMA)[..., None].astype(image.dtype)
-    return gray
+def load_pairs(clean: Path, noisy: Path, *, n_channels: int, min_px: int) -> PairSet:
+    """Decode the images that two folders have in common.
 
-
-@dataclass(frozen=True)
-class PatchSampler:
-    """Cuts, turns and soils patches.
-
-    Attributes
-    ----------
-    images : sequence of ndarray (H, W, C), uint8 or uint16
-    patch_px : int
-    noise : GaussianRange
-        Drawn anew for each sample.
-    seed : int
-    kept_share : float
-        So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
-        Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
-    """
-
-    images: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]
-    patch_px: int
-    noise: GaussianRange
-    seed: int
-    kept_share: float = 0.0
-
-    def sample(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32], np.float32]:
-        """Make sample number `index`.
-
-        Returns
-        -------
-        noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
-            `clean` in [0, 1], but for noise that is to be kept; `noisy` has white Gaussian noise added and is not
-            clipped.
-        sigma : float32
-            The noise's standard deviation, on the [0, 1] scale.
-        """
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
-        image = self.images[int(rng.integers(len(self.images)))]
-        top = rng.integers(image.shape[0] - self.patch_px + 1)
-        left = rng.integers(image.shape[1] - self.patch_px + 1)
-        patch = image[top : top + self.patch_px, left : left + self.patch_px]
-        patch = np.rot90(patch, int(rng.integers(4)))
-        if rng.integers(2):
-            patch = patch[:, ::-1]
-        clean = patch.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-        noise: Gaussian = self.noise.draw(rng)
-        if rng.random() < self.kept_share:
-            clean = GaussianRange(0, self.noise.high / 2)(clean, rng)
-        return noise(clean, rng), clean, np.float32(noise.sigma)
-
-    def batch(self, first: int, size: int) -> Batch:
-        """Collate samples `first` to ``first + size - 1`` as channels-last tensors ``(N, C, H, W)``; sigma as a map."""
-        samples = [self.sample(first + i) for i in range(size)]
-        noisy, clean = (_to_tensor(np.stack([s[i] for s in samples])) for i in (0, 1))
-        sigma = torch.from_numpy(np.array([s[2] for s in samples])).view(-1, 1, 1, 1)
-        return {"noisy": noisy, "clean": clean, "sigma": sigma.expand(-1, 1, *clean.shape[2:])}
-
-
-def _to_tensor(stack: NDArray[np.float32]) -> torch.Tensor:
-    """View ``(N, H, W, C)`` as a channels-last tensor ``(N, C, H, W)``; no value moves in memory."""
-    return torch.from_numpy(stack).permute(0, 3, 1, 2)
-
-
-class BatchStream(torch.utils.data.IterableDataset[Batch]):
-    """An endless stream of batches, the next ones made while the network works on this one.
-
-    Step s of a run with `n_ranks` processes takes samples ``s * n_ranks * batch_size`` and on; each rank its own share.
+    Two files belong together if they have one name and one place in their folders; their suffixes may differ, and so
+    may their depths.
 
     Parameters
     ----------
-    sampler : PatchSampler
-    batch_size : int
-        Samples for this process at each step.
-    first_step : int
-        Where to start; after a stop, the number of steps already taken.
-    rank, n_ranks : int
+    clean, noisy : Path
+        Searched recursively, in sorted order.
+    n_channels, min_px : int
+        As in :func:`load_images`. A pair of which one file cannot be used is left out.
+
+    Raises
+    ------
+    DataError
+        The images of a pair differ in size or channels, two files of a folder have one name, both folders are the
+        same, or no usable pair is left.
     """
-
-    N_AHEAD = 3
-
-    def __init__(
-        self, sampler: PatchSampler, batch_size: int, *, first_step: int = 0, rank: int = 0, n_ranks: int = 1
-    ) -> None:
-        self.sampler, self.batch_size, self.first_step = sampler, batch_size, first_step
-        self.rank, self.n_ranks = rank, n_ranks
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield batches without end."""
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(self.N_AHEAD)
-        stop = threading.Event()
-        thread = threading.Thread(target=self._fill, args=(ready, stop), name="batches", daemon=True)
-        thread.start()
+    if clean.resolve() == noisy.resolve():
+        raise DataError(f"{noisy}: holds the clean images too: name one folder for each")
+    clean_paths, noisy_paths = _by_name(clean, "clean"), _by_name(noisy, "noisy")
+    found: list[tuple[Samples, Samples]] = []
+    skipped = [
+        f"{paths[name]}: has no partner of that name in {others}"
+        for paths, partners, others in ((clean_paths, noisy_paths, noisy), (noisy_paths, clean_paths, clean))
+        for name in paths
+        if name not in partners
+    ]
+    for name in sorted(clean_paths.keys() & noisy_paths.keys()):
         try:
-            while True:
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            thread.join()
+            found.append(_read_pair(clean_paths[name], noisy_paths[name], n_channels, min_px))
+        except InputError as error:
+            skipped.append(str(error))
+    if not found:
+        raise DataError(f"{clean}, {noisy}: no pair can be used; the first: {skipped[0]}")
+    return PairSet(found, skipped)
 
-    def _fill(self, ready: "queue.Queue[Batch | BaseException]", stop: threading.Event) -> None:
-        step = self.first_step
-        while not stop.is_set():
-            item: Batch | BaseException
-            try:
-                item = self.sampler.batch((step * self.n_ranks + self.rank) * self.batch_size, self.batch_size)
-            except Exception as error:  # handed to the thread that trains, which raises it
-                item = error
-            while not stop.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            step += 1
+
+def _read_pair(clean_path: Path, noisy_path: Path, n_channels: int, min_px: int) -> tuple[Samples, Samples]:
+    clean, noisy = (images.read(path).pages[0] for path in (clean_path, noisy_path))
+    if clean.shape != noisy.shape:
+        raise DataError(f"{noisy_path}: is {_size(noisy)}, but {clean_path} is {_size(clean)}: make them alike")
+    return _fit(clean, clean_path, n_channels, min_px), _fit(noisy, noisy_path, n_channels, min_px)
+
+
+def _fit(image: Samples, path: Path, n_channels: int, min_px: int) -> Samples:
+    """Give an image the channels of the network; an error says why it cannot train one."""
+    if min(image.shape[:2]) < min_px:
+        raise UnsupportedImageError(f"{path}: {_size(image)} is smaller than a patch of {min_px} pixels")
+    if image.dtype == np.float32:
+        raise UnsupportedImageError(f"{path}: has float samples: training takes 8 and 16 bits")
+    if image.shape[2] not in {1, 3} or image.shape[2] < n_channels:
+        raise UnsupportedImageError(f"{path}: {_size(image)} cannot train a network of {n_channels} channels")
+    return image if image.shape[2] == n_channels else _to_gray(image)
+
+
+def _to_gray(image: Samples) -> Samples:
+    return np.rint(image @ LUMA)[..., None].astype(image.dtype)
+
+
+def _size(image: Samples) -> str:
+    height, width, n_channels = image.shape
+    return f"{width}x{height} of {n_channels} channel{'s' * (n_channels != 1)}"
+
+
+def _find(folder: Path, kind: str) -> list[Path]:
+    """List the image files under a folder in order."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    if not paths:
+        raise DataError(f"{folder}: no image found: name a folder of {kind} JPEG, PNG or TIFF images")
+    return paths
+
+
+def _by_name(folder: Path, kind: str) -> dict[Path, Path]:
+    """Find the image files under a folder by their place in it, without the suffix."""
+    found: dict[Path, Path] = {}
+    for path in _find(folder, kind):
+        name = path.relative_to(folder).with_suffix("")
+        if name in found:
+            raise DataError(f"{path}: has the name of {found[name]}, so pairs are uncertain: keep one of them")
+        found[name] = path
+    return found
+
+
+def _record(found: Sequence[Samples], skipped: Sequence[str], sigma_max: float) -> DataRecord:
+    n_pixels = sum(image.shape[0] * image.shape[1] for image in found)
+    return DataRecord(len(found), n_pixels, tuple(skipped), round(255 * sigma_max, 2))

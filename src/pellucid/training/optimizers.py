@@ -1,6 +1,7 @@
-"""Optimizers for the networks of this package.
+"""Optimizers for the networks of this package: Muon, and the choice among all of them by name.
 
-Parameters with gradients enter a step and leave changed. An optimizer knows nothing of losses or data.
+A network and the optimizer's table of a recipe enter, an optimizer leaves; parameters with gradients enter its steps
+and leave changed. It knows nothing of losses, data or schedules.
 """
 
 from collections.abc import Callable
@@ -8,6 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pellucid.errors import RecipeError
+from pellucid.training.momentum import Momentum
+from pellucid.training.recipe import OptimizerRecipe
 
 #: Coefficients of the quintic iteration (Jordan 2024): large slope at zero, singular values driven to about 1.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -44,7 +49,7 @@ def orthogonalize(matrix: Tensor, n_steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    r"""Momentum whose steps are orthogonalised for kernels, AdamW for all else.
+    r"""Momentum whose steps are orthogonalised for kernels, Adam for all else.
 
     For a kernel flattened to a matrix ``out x (in k k)``, with gradient g:
 
@@ -53,8 +58,7 @@ class Muon(torch.optim.Optimizer):
 
     where r and c are the matrix's rows and columns; the factor gives the step the root mean square of an AdamW
     step, so that AdamW's learning rates carry over (Liu et al., "Muon is Scalable for LLM Training", 2025, eq. 4).
-    Parameters of fewer than two dimensions, and kernels named in `adam_parameters`, take a decoupled AdamW step at
-    ``lr * adam_lr_ratio`` (Loshchilov and Hutter, ICLR 2019).
+    The `adam_parameters` take a step of Adam (Kingma and Ba, ICLR 2015) at ``lr * adam_lr_ratio`` and do not decay.
 
     Parameters
     ----------
@@ -130,19 +134,72 @@ class Muon(torch.optim.Optimizer):
         parameter.sub_(group["lr"] * mean / deviation)
 
 
-def muon(network: nn.Module, *, lr: float, weight_decay: float, adam_lr_ratio: float = 0.5) -> Muon:
-    """Divide a network's parameters: hidden kernels to Muon; biases, the first and the last layer to AdamW.
+_Build = Callable[[nn.Module, OptimizerRecipe], torch.optim.Optimizer]
+
+#: Optimizers whose weight decay is, or amounts to, a multiplication of the weights by ``1 - lr * weight_decay``.
+#: In plain gradient descent the penalty's gradient does just that.
+_DECAYING: dict[str, _Build] = {
+    "muon": lambda net, choice: Muon(
+        *_divide(net), lr=choice.lr, momentum=choice.momentum, weight_decay=choice.weight_decay
+    ),
+    "adamw": lambda net, choice: torch.optim.AdamW(net.parameters(), choice.lr, weight_decay=choice.weight_decay),
+    "sgd": lambda net, choice: torch.optim.SGD(net.parameters(), choice.lr, weight_decay=choice.weight_decay),
+    "momentum": lambda net, choice: Momentum(
+        net.parameters(), lr=choice.lr, momentum=choice.momentum, weight_decay=choice.weight_decay
+    ),
+}
+
+#: Optimizers of torch that would add the decay to the gradient, and so average or rescale it.
+_PLAIN: dict[str, _Build] = {
+    "adam": lambda net, choice: torch.optim.Adam(net.parameters(), choice.lr),
+    "torch_momentum": lambda net, choice: torch.optim.SGD(net.parameters(), choice.lr, choice.momentum),
+    "rmsprop": lambda net, choice: torch.optim.RMSprop(net.parameters(), choice.lr),
+    "adagrad": lambda net, choice: torch.optim.Adagrad(net.parameters(), choice.lr),
+}
+
+
+def build_optimizer(network: nn.Module, choice: OptimizerRecipe) -> torch.optim.Optimizer:
+    """Make the optimizer that a recipe asks for.
+
+    What a recipe has no key for is torch's default. Weight decay is decoupled wherever it is allowed, so that one
+    value means the same under all optimizers. It acts on all parameters, under Muon on the hidden kernels alone.
 
     Parameters
     ----------
     network : Module
         Its first and last layers are called ``head`` and ``tail``.
-    lr, weight_decay, adam_lr_ratio : float
-        As of :class:`Muon`.
+    choice : OptimizerRecipe
+        Its `momentum` counts for muon, momentum and torch_momentum.
+
+    Returns
+    -------
+    Optimizer
+        Muon (Jordan 2024), AdamW (Loshchilov and Hutter, ICLR 2019), Adam (Kingma and Ba, ICLR 2015), SGD,
+        :class:`~pellucid.training.momentum.Momentum`, torch's form of momentum, RMSprop (Tieleman and Hinton,
+        lecture 6e, 2012) or Adagrad (Duchi, Hazan and Singer, JMLR 2011).
+
+    Raises
+    ------
+    RecipeError
+        Weight decay is asked for with an optimizer that cannot keep it apart from the gradient.
+    """
+    if choice.weight_decay and choice.name in _PLAIN:
+        raise RecipeError(
+            f"optimizer.weight_decay is {choice.weight_decay}, but '{choice.name}' would mix it into the gradient: "
+            f"set it to 0, or optimizer.name to one of {', '.join(_DECAYING)}"
+        )
+    return (_DECAYING | _PLAIN)[choice.name](network, choice)
+
+
+def _divide(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Divide a network's parameters: hidden kernels, for Muon's steps; and all else, for Adam's.
+
+    All else is the first and the last layer, and what has one dimension: biases, and the gains and offsets of batch
+    normalisation.
     """
     kernels: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in network.named_parameters():
         hidden = parameter.ndim >= 2 and not name.startswith(("head", "tail"))
         (kernels if hidden else others).append(parameter)
-    return Muon(kernels, others, lr=lr, adam_lr_ratio=adam_lr_ratio, weight_decay=weight_decay)
+    return kernels, others

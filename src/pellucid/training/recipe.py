@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,11 +26,24 @@ class _Table(BaseModel):
 
 
 class NetworkRecipe(_Table):
-    """Shape of the autoencoder; see `networks.DenoisingAutoencoder`."""
+    """Shape of the autoencoder; see `networks.DenoisingAutoencoder`. The defaults are those of the shipped models."""
 
     channels: Literal[1, 3] = 3
     widths: tuple[int, ...] = (48, 96, 192)
     depths: tuple[int, ...] = (2, 2, 2)
+    scale: float = Field(default=1.0, gt=0.0, description="channels inside a block, relative to those it gives out")
+    resampling: Literal["convolution", "block"] = Field(
+        default="convolution", description="what changes resolution: a 2x2 convolution, or the blocks themselves"
+    )
+    normalization: Literal["none", "batch"] = "none"
+    residual: bool = Field(default=True, description="blocks add their input to their output")
+    skip: bool = Field(default=True, description="the decoder sees the encoder's features of its own resolution")
+    input_scaling: bool = Field(default=True, description="bring the input to zero mean and unit deviation")
+    output: Literal["noise", "linear", "clip", "sigmoid", "tanh", "scaled_tanh"] = Field(
+        default="noise", description="noise: what is to be subtracted; all others: the image, mapped to its range"
+    )
+    tanh_scale: float = Field(default=0.6, description="a of a(tanh(x) + b), the output scaled_tanh")
+    tanh_offset: float = Field(default=5 / 6, description="b of a(tanh(x) + b)")
 
     @model_validator(mode="after")
     def _one_depth_a_width(self) -> Self:
@@ -41,14 +54,67 @@ class NetworkRecipe(_Table):
         return self
 
 
+class GaussianNoise(_Table):
+    """White Gaussian noise; see `noise.Gaussian`."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma_min: float = Field(default=0.0, ge=0.0, description="standard deviation, 0..255 scale")
+    sigma_max: float = Field(default=55.0, gt=0.0)
+
+
+class PoissonGaussianNoise(_Table):
+    """Noise of a camera's sensor; see `noise.PoissonGaussian`."""
+
+    kind: Literal["poisson_gaussian"]
+    gain_min: float = Field(default=1e-4, gt=0.0, description="the value one photon adds, [0, 1] scale")
+    gain_max: float = Field(default=0.02, gt=0.0)
+    read_sigma_max: float = Field(default=5.0, ge=0.0, description="0..255 scale")
+
+
+class UniformNoise(_Table):
+    """Evenly distributed noise; see `noise.Uniform`."""
+
+    kind: Literal["uniform"]
+    width_max: float = Field(default=100.0, gt=0.0, description="width of the interval, 0..255 scale")
+
+
+class SaltAndPepperNoise(_Table):
+    """Samples lost to black or white; see `noise.SaltAndPepper`."""
+
+    kind: Literal["salt_and_pepper"]
+    amount_max: float = Field(default=0.1, gt=0.0, le=1.0)
+
+
+class SpeckleNoise(_Table):
+    """Noise in proportion to the brightness; see `noise.Speckle`."""
+
+    kind: Literal["speckle"]
+    sigma_max: float = Field(default=0.3, gt=0.0, description="relative to the brightness")
+
+
+class JpegNoise(_Table):
+    """Blocks and rings of JPEG; see `compression.Jpeg`."""
+
+    kind: Literal["jpeg"]
+    quality_min: int = Field(default=20, ge=1, le=100)
+    quality_max: int = Field(default=95, ge=1, le=100)
+
+
+NoiseRecipe = Annotated[
+    GaussianNoise | PoissonGaussianNoise | UniformNoise | SaltAndPepperNoise | SpeckleNoise | JpegNoise,
+    Field(discriminator="kind"),
+]
+
+
 class DataRecipe(_Table):
     """What the network is shown."""
 
     sources: tuple[str, ...] = Field(default=(), description="what the folder holds, for the model's card")
     patch_px: int = Field(default=96, gt=0)
-    batch_size: int = Field(default=8, gt=0)
-    sigma_min: float = Field(default=0.0, ge=0.0, description="standard deviation of the noise, 0..255 scale")
-    sigma_max: float = Field(default=55.0, gt=0.0)
+    batch_size: int = Field(default=8, gt=0, description="patches of one step, of all processes together")
+    noise: tuple[NoiseRecipe, ...] = Field(
+        default=(GaussianNoise(),), min_length=1, description="each patch gets one of these; not for pairs"
+    )
     kept_share: float = Field(
         default=0.0, ge=0.0, le=1.0, description="share of clean patches with noise that is to be kept"
     )
@@ -58,10 +124,12 @@ class DataRecipe(_Table):
 class OptimizerRecipe(_Table):
     """How the weights move."""
 
-    name: Literal["muon", "adamw"] = "muon"
+    name: Literal["muon", "adamw", "adam", "sgd", "momentum", "torch_momentum", "rmsprop", "adagrad"] = "muon"
     lr: float = Field(default=2e-3, gt=0.0)
+    momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of muon, momentum and torch_momentum")
     weight_decay: float = Field(default=0.0, ge=0.0)
     clip_norm: float = Field(default=1.0, gt=0.0)
+    schedule: Literal["cosine", "linear", "steps", "constant"] = "cosine"
     n_warmup: int = Field(default=200, ge=1)
     final_lr: float = Field(default=0.01, ge=0.0, le=1.0, description="the rate at the end, relative to lr")
     ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
@@ -76,7 +144,8 @@ class Recipe(_Table):
     seed: int = 0
     n_steps: int = Field(gt=0)
     precision: Literal["fp32", "bf16"] = "bf16"
-    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    loss: Literal["l1", "l2", "charbonnier", "log_l2"] = "l1"
+    range_penalty: float = Field(default=0.0, ge=0.0, description="weight of the penalty on values out of [0, 1]")
     validate_every: int = Field(
         default=1000, gt=0, description="steps between validations, each followed by a checkpoint"
     )
@@ -132,15 +201,28 @@ def parse_recipe(table: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(f"{source}: {_explain(error.errors()[0])}") from None
 
 
+#: The model that checks each table of a recipe; those of ``data.noise`` by their kind.
+_TABLES: dict[str, type[_Table]] = {
+    "network": NetworkRecipe,
+    "data": DataRecipe,
+    "optimizer": OptimizerRecipe,
+    "gaussian": GaussianNoise,
+    "poisson_gaussian": PoissonGaussianNoise,
+    "uniform": UniformNoise,
+    "salt_and_pepper": SaltAndPepperNoise,
+    "speckle": SpeckleNoise,
+    "jpeg": JpegNoise,
+}
+
+
 def _explain(problem: Any) -> str:
     """Say in one line what is wrong with a key, and the nearest right one where it is unknown."""
+    *parents, leaf = problem["loc"] or ("",)
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        model = Recipe.model_fields.get(str(problem["loc"][0]))
-        table = model.annotation if model and len(problem["loc"]) > 1 else Recipe
-        known = list(getattr(table, "model_fields", {}))
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+        known = list(_TABLES.get(str(parents[-1]) if parents else "", Recipe).model_fields)
+        near = difflib.get_close_matches(str(leaf), known, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key '{key}': {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("\n", " ")
     return f"key '{key}': {message}" if key else message

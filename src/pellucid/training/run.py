@@ -1,42 +1,62 @@
 """A training run: from a recipe and a folder of images to weights.
 
-A Recipe and a folder of clean images enter; a run folder with checkpoints, metrics and the averaged weights leaves.
+A Recipe and a folder of clean images enter; a run folder with checkpoints, metrics, pictures and the averaged weights
+leaves. What a network, a batch or a checkpoint is, it leaves to others: here they are put together.
 """
 
 import json
 import logging
-import platform
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from numpy.typing import NDArray
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
-from safetensors.torch import save_file
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+from safetensors.torch import save
 
-from pellucid.errors import TrainingError
-from pellucid.evaluation.noise import GaussianRange
+from pellucid.errors import ParameterError, RecipeError, TrainingError
+from pellucid.training import folder
 from pellucid.training.averaging import WeightAverage
-from pellucid.training.data import Batch, BatchStream, PatchSampler, load_images
+from pellucid.training.checkpoints import (
+    Checkpoints,
+    WholeCheckpoints,
+    find_sound_checkpoint,
+    lower_rate,
+)
+from pellucid.training.distributed import World, find_world, joined, launch, on_first_rank
+from pellucid.training.folder import WEIGHTS_FILE
 from pellucid.training.module import DenoisingModule
+from pellucid.training.pictures import Pictures
+from pellucid.training.progress import ProgressLine, say, say_data
 from pellucid.training.recipe import Recipe
-from pellucid.training.records import JsonLines
-from pellucid.training.warmstart import read_weights
+from pellucid.training.records import EventFile, JsonLines
+from pellucid.training.samples import Batch
+from pellucid.training.split import HeldOut, Split, choose_examples, split_data
+from pellucid.training.stream import BatchStream
+from pellucid.training.warmstart import start_from
+from pellucid.training.watch import StepWatch, Stopped
 
-#: Noise levels of validation, on the 0..255 scale.
-VALIDATION_SIGMAS = (15.0, 25.0, 50.0)
-VALIDATION_PATCH_PX = 256
-RECIPE_FILE, WEIGHTS_FILE, METRICS_FILE = "recipe.json", "weights.safetensors", "metrics.jsonl"
+#: Losses are written down each so many steps, or as often as there is a validation.
+LOSS_EVERY = 50
 
 
-def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False) -> Path:
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    noisy: Path | None = None,
+    resume: bool = False,
+    processes: int = 1,
+) -> Path:
     """Train by a recipe.
+
+    Started by torchrun, or whatever sets its variables, this process trains as one of those.
 
     Parameters
     ----------
@@ -44,9 +64,14 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False) -> Pat
     data : Path
         Folder of clean images.
     out : Path
-        The run folder; made here.
+        The run folder; made here. With several machines, on a disk that all of them share if the run is to be resumed.
+    noisy : Path, optional
+        Folder of noisy images, one for each clean one and named like it; without it noise is made by the recipe.
     resume : bool
-        Go on from the run folder's newest checkpoint.
+        Go on from the run folder's newest sound checkpoint. A run that was killed, at whatever moment, and resumed
+        ends with the same weights as one that was not (same machine and number of processes, fp32).
+    processes : int
+        How many processes of this machine share each batch. Each is started afresh.
 
     Returns
     -------
@@ -56,87 +81,153 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False) -> Pat
     Raises
     ------
     TrainingError
-        `out` already holds a run and `resume` is false, or there is no run to resume.
+        `out` already holds a run and `resume` is false; there is no run to resume, or it was begun by another recipe or
+        on other data; all its checkpoints are damaged; the loss or the weights are no longer finite; the disk is full.
+    RecipeError
+        The batch cannot be shared evenly by the processes.
     DataError
         The folder has no usable image.
+    KeyboardInterrupt
+        The run was asked to stop (SIGINT, SIGTERM); a checkpoint of its last step was saved.
     """
-    checkpoint = _prepare(recipe, out, resume)
-    pl.seed_everything(recipe.seed, verbose=False)
-    module = DenoisingModule(recipe)
-    if recipe.initial and checkpoint is None:
-        module.network.load_state_dict(read_weights(recipe.initial))
-    patches, held_out = _split(recipe, data)
-    first_step = 0
-    if checkpoint is not None:
-        first_step = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
-    stream = BatchStream(patches, recipe.data.batch_size, first_step=first_step)
-    with _quiet():
-        trainer = _trainer(recipe, out, first_step)
-        trainer.fit(module, stream, _Loader(held_out), ckpt_path=checkpoint, weights_only=True)
-    if trainer.global_step < recipe.n_steps:
-        raise KeyboardInterrupt
-    weights = out / WEIGHTS_FILE
-    state = {k: v.contiguous() for k, v in module.network.state_dict().items()}
-    save_file(state, weights, metadata={"recipe": recipe.model_dump_json()})
-    return weights
-
-
-def _prepare(recipe: Recipe, out: Path, resume: bool) -> Path | None:
-    """Make the run folder, or find the checkpoint to go on from."""
-    if resume:
-        newest = newest_checkpoint(out)
-        if newest is None:
-            raise TrainingError(f"{out}: no checkpoint to resume from: start the run without --resume")
-        return newest
-    if out.exists() and any(out.iterdir()):
-        raise TrainingError(f"{out}: already holds a run: name another folder, or pass --resume to go on with it")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECIPE_FILE).write_text(recipe.model_dump_json(indent=2) + "\n")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "lightning": pl.__version__}
-    (out / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
-    return None
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """Find the checkpoint of a run with the most steps."""
-    return max(run.glob("checkpoints/*.ckpt"), key=lambda path: int(path.stem.rpartition("=")[2]), default=None)
-
-
-def _split(recipe: Recipe, data: Path) -> tuple[PatchSampler, list[Batch]]:
-    """Load the images; keep each so-many-th for validation, as fixed noisy crops at each level."""
-    loaded = load_images(data, n_channels=recipe.network.channels, min_px=recipe.data.patch_px)
-    every = recipe.data.held_out_every
-    shown = [image for i, image in enumerate(loaded.images) if i % every]
-    kept = [image for i, image in enumerate(loaded.images) if not i % every]
-    noise = GaussianRange(recipe.data.sigma_min / 255, recipe.data.sigma_max / 255)
-    patches = PatchSampler(shown or kept, recipe.data.patch_px, noise, recipe.seed, recipe.data.kept_share)
-    return patches, list(_validation_batches(kept, 2 ** len(recipe.network.widths)))
-
-
-def _validation_batches(held_out: Sequence[NDArray[np.uint8] | NDArray[np.uint16]], stride_px: int) -> Iterator[Batch]:
-    for sigma in VALIDATION_SIGMAS:
-        for index, image in enumerate(held_out):
-            side = min(VALIDATION_PATCH_PX, *image.shape[:2]) // stride_px * stride_px
-            sampler = PatchSampler([image], side, GaussianRange(sigma / 255, sigma / 255), seed=0)
-            yield sampler.batch(index, 1)
-
-
-class _Loader(torch.utils.data.DataLoader[Batch]):
-    """Serves batches that are already made, in order."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        super().__init__(_Listed(batches), batch_size=None)
+    world = find_world(os.environ)
+    if processes < 1 or (processes > 1 and world.n_ranks > 1):
+        raise ParameterError(f"processes {processes}: give at least 1, and none when torchrun starts the processes")
+    n_ranks = processes * world.n_ranks
+    if recipe.data.batch_size % n_ranks:
+        raise RecipeError(
+            f"data.batch_size is {recipe.data.batch_size}: make it a multiple of the {n_ranks} processes that share it"
+        )
+    if processes > 1:
+        paths = {"data": str(data), "out": str(out), "noisy": None if noisy is None else str(noisy)}
+        return Path(launch({"recipe": recipe.model_dump(mode="json"), **paths, "resume": resume}, processes))
+    with joined(world):
+        return _Run(recipe, out, world).go(data, noisy, resume=resume)
 
 
 @dataclass(frozen=True)
-class _Listed(torch.utils.data.Dataset[Batch]):
-    batches: list[Batch]
+class _Run:
+    """One process's part in a run."""
 
-    def __len__(self) -> int:
-        return len(self.batches)
+    recipe: Recipe
+    out: Path
+    world: World
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
+    def go(self, data: Path, noisy: Path | None, *, resume: bool) -> Path:
+        """Prepare, fit, and write the weights."""
+        checkpoint, first_step = on_first_rank(self.world, lambda: self._prepare(resume=resume))
+        pl.seed_everything(self.recipe.seed, verbose=False)
+        split = split_data(self.recipe, data, noisy)
+        module = DenoisingModule(self.recipe, split.names)
+        if self.recipe.initial and checkpoint is None:
+            start_from(module.network, self.recipe.initial)
+        on_first_rank(self.world, lambda: self._tell(module, split, data))
+        share = self.recipe.data.batch_size // self.world.n_ranks
+        stream = BatchStream(
+            split.patches, share, first_step=first_step, rank=self.world.rank, n_ranks=self.world.n_ranks
+        )
+        watch = StepWatch(lambda: lower_rate(self.out / folder.CHECKPOINTS))
+        average = WeightAverage(self.recipe.optimizer.ema_decay)
+        with closing(stream), _quiet(), self._stoppable():
+            trainer = self._trainer(watch, average, split.held_out, first_step)
+            trainer.fit(module, stream, HeldOut(split.held_out), ckpt_path=checkpoint, weights_only=True)
+        on_first_rank(self.world, lambda: self._write_weights(average))
+        return self.out / WEIGHTS_FILE
+
+    def _prepare(self, *, resume: bool) -> tuple[Path | None, int]:
+        """Make the run folder, or find the checkpoint to go on from and the steps taken by then."""
+        if resume:
+            folder.go_on(self.recipe, self.out)
+            found = find_sound_checkpoint(self.out)
+        else:
+            folder.begin(self.recipe, self.out)
+            found = (None, 0)
+        folder.note_versions(self.out, seed=self.recipe.seed, first_step=found[1], n_processes=self.world.n_ranks)
+        return found
+
+    def _tell(self, module: DenoisingModule, split: Split, data: Path) -> None:
+        """Tell what is trained on what, and refuse other data than the run was begun with."""
+        say_data(split.record.n_images, split.n_held_out, split.record.skipped)
+        n_parameters = sum(p.numel() for p in module.network.parameters())
+        say(f"network: {n_parameters:,} parameters, {module.network.macs_per_px / 1e3:.1f} kMAC/px; run: {self.out}")
+        path = self.out / folder.DATA_FILE
+        facts = {"folder": str(data), "n_held_out": split.n_held_out, **asdict(split.record)}
+        if path.exists():
+            begun = json.loads(path.read_text(encoding="utf-8"))
+            for key in ("n_images", "n_pixels", "n_held_out"):
+                if begun.get(key) != facts[key]:
+                    raise TrainingError(
+                        f"{data}: {key} is {facts[key]} and the run was begun with {begun.get(key)}: "
+                        "give it the same images, or start a new run"
+                    )
+        folder.write_whole(path, json.dumps(facts, indent=2).encode() + b"\n")
+        examples = choose_examples(split.held_out, module.network.stride_px)
+        folder.write_whole(self.out / folder.EXAMPLES_FILE, save(examples))
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Turn the ways in which a fit is interrupted into one, and say how to go on."""
+        try:
+            yield
+        except Stopped as stop:
+            if self.world.rank == 0:
+                say(f"stopped after step {stop.n_steps}, checkpoint saved: go on with --resume")
+            raise KeyboardInterrupt from None
+        except SystemExit:  # what Lightning makes of a KeyboardInterrupt
+            raise KeyboardInterrupt from None
+
+    def _trainer(
+        self, watch: StepWatch, average: WeightAverage, held_out: Sequence[Batch], first_step: int
+    ) -> pl.Trainer:
+        recipe, out = self.recipe, self.out
+        callbacks: list[pl.Callback] = [watch, average, Checkpoints(out / folder.CHECKPOINTS, watch)]
+        loggers: list[Any] = []
+        if self.world.rank == 0:
+            events = EventFile(out / folder.EVENTS, first_step)
+            loggers = [JsonLines(out / folder.METRICS_FILE, first_step), events]
+            pictures = Pictures(out / folder.PICTURES, events, held_out, recipe.n_steps)
+            callbacks += [pictures, ProgressLine(watch)]
+        return pl.Trainer(
+            accelerator="cpu",
+            precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+            max_steps=recipe.n_steps,
+            gradient_clip_val=recipe.optimizer.clip_norm,
+            val_check_interval=recipe.validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=min(LOSS_EVERY, recipe.validate_every),
+            callbacks=callbacks,
+            logger=loggers or False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+            **_spread(self.world),
+        )
+
+    def _write_weights(self, average: WeightAverage) -> None:
+        state = {
+            name.removeprefix("network."): value.contiguous()
+            for name, value in average.averages.items()
+            if name.startswith("network.")
+        }
+        path = self.out / WEIGHTS_FILE
+        if not all(bool(value.isfinite().all()) for value in state.values()):
+            raise TrainingError(
+                f"{path}: the weights are no longer finite: not written; {lower_rate(self.out / folder.CHECKPOINTS)}"
+            )
+        folder.write_whole(path, save(state, metadata={"recipe": self.recipe.model_dump_json()}))
+
+
+def _spread(world: World) -> dict[str, Any]:
+    """Give the trainer's options for one process or for several; each process is one of Lightning's devices."""
+    if world.n_ranks == 1:
+        return {"devices": 1, "plugins": [WholeCheckpoints()]}
+    return {
+        "devices": world.n_local,
+        "num_nodes": world.n_ranks // world.n_local,
+        "strategy": DDPStrategy(process_group_backend="gloo"),
+        "plugins": [WholeCheckpoints(), TorchElasticEnvironment()],
+    }
 
 
 @contextmanager
@@ -148,29 +239,9 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="The dirpath has changed")  # a run folder may be moved
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        # Every process validates on everything: their figures are the same.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         try:
             yield
         finally:
             logger.setLevel(level)
-
-
-def _trainer(recipe: Recipe, out: Path, first_step: int) -> pl.Trainer:
-    checkpoints = ModelCheckpoint(
-        dirpath=out / "checkpoints", every_n_train_steps=recipe.validate_every, save_top_k=2, monitor="step", mode="max"
-    )
-    return pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
-        max_steps=recipe.n_steps,
-        gradient_clip_val=recipe.optimizer.clip_norm,
-        val_check_interval=recipe.validate_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=50,
-        callbacks=[checkpoints, WeightAverage(recipe.optimizer.ema_decay)],
-        logger=[JsonLines(out / METRICS_FILE, first_step), TensorBoardLogger(out, name="events", version="")],
-        enable_model_summary=False,
-    )

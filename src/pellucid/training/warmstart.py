@@ -1,6 +1,6 @@
 """Start a training run from the weights of a model that there is.
 
-A model's name or folder enters, torch tensors leave, named as in the network's state.
+A model's name or folder and a network enter; the network leaves with the model's weights.
 """
 
 from pathlib import Path
@@ -11,6 +11,8 @@ import torch
 from onnx import numpy_helper
 
 from pellucid.catalog import find_model
+from pellucid.errors import TrainingError
+from pellucid.training.networks import DenoisingAutoencoder
 
 
 def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
@@ -39,3 +41,30 @@ def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
         for name, values in arrays.items()
         if values.dtype in floats and name.endswith((".weight", ".bias"))
     }
+
+
+def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
+    """Give a network the weights of a model that there is.
+
+    Parameters
+    ----------
+    network : DenoisingAutoencoder
+        Of the model's own shape; changed in place.
+    model : str or Path
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or it is damaged.
+    TrainingError
+        The model's network has another shape.
+    """
+    weights, state = read_weights(model), network.state_dict()
+    for name in sorted(weights.keys() | state.keys()):
+        there, wanted = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, state))
+        if there != wanted:
+            raise TrainingError(
+                f"initial '{model}': its {name} is {there} and the recipe's network has {wanted}: give the recipe's "
+                "[network] the model's shape"
+            )
+    network.load_state_dict(weights)

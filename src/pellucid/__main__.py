@@ -1,0 +1,5 @@
+"""Run the command line: ``python -m pellucid``."""
+
+from pellucid.cli import main
+
+main()

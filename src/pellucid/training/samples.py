@@ -1,0 +1,229 @@
+"""Noisy and clean patches, each sample a pure function of (seed, number).
+
+Images in memory enter, batches of torch tensors leave. It knows nothing of files nor of networks. Since a sample
+depends on nothing but the seed and its number, a run that was stopped goes on with the very samples it would have seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pellucid.errors import RecipeError
+from pellucid.evaluation.noise import Gaussian
+from pellucid.images import Samples
+from pellucid.training.recipe import Recipe
+from pellucid.training.soiling import NoiseSource, noise_source
+
+Batch = dict[str, torch.Tensor]
+Patch = NDArray[np.float32]
+Sample = tuple[Patch, Patch, np.float32]
+
+#: How far a pair's noisiest patch is trusted to be above the noisiest pair as a whole.
+HEADROOM = 1.25
+_BAND_ROWS = 256
+
+
+class Sampler(Protocol):
+    """What training draws patches from: from clean images, or from pairs."""
+
+    @property
+    def sigma_max(self) -> float:
+        """The strongest noise that the network is told of, on the [0, 1] scale and at most 1."""
+        ...
+
+    def sample(self, index: int) -> Sample:
+        """Make sample number `index`.
+
+        Returns
+        -------
+        noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
+            On the [0, 1] scale, not clipped.
+        sigma : float32
+            The noise's standard deviation, on the same scale: what the network is told.
+        """
+        ...
+
+    def batch(self, first: int, size: int) -> Batch:
+        """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Cuts, turns and soils patches of clean images.
+
+    The network is told the deviation of Gaussian noise as it was drawn. Other noise depends on the image; of it the
+    network is told the root mean square over the patch, which is what an estimate of the noise is about.
+
+    Attributes
+    ----------
+    images : sequence of ndarray (H, W, C), uint8 or uint16
+    patch_px : int
+    noise : NoiseSource
+        Drawn from anew for each sample.
+    seed : int
+    kept_share : float
+        So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
+        Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
+    """
+
+    images: Sequence[Samples]
+    patch_px: int
+    noise: NoiseSource
+    seed: int
+    kept_share: float = 0.0
+
+    @property
+    def sigma_max(self) -> float:
+        """The strongest noise in the patch that suffers most; see :class:`Sampler`."""
+        return min(1.0, self.noise.sigma_max)
+
+    def sample(self, index: int) -> Sample:
+        """Make sample number `index`; `clean` is in [0, 1], but for noise that is to be kept. See :class:`Sampler`."""
+        rng = _generator(self.seed, index)
+        image = self.images[int(rng.integers(len(self.images)))]
+        clean = _draw_cut(rng, image.shape, self.patch_px).of(image)
+        noise = self.noise.draw(rng)
+        if rng.random() < self.kept_share:
+            clean = self.noise.halved().draw(rng)(clean, rng)
+        noisy = noise(clean, rng)
+        sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
+        return noisy, clean, sigma
+
+    def batch(self, first: int, size: int) -> Batch:
+        """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
+        return collate([self.sample(first + i) for i in range(size)])
+
+
+@dataclass(frozen=True)
+class PairSampler:
+    """Cuts and turns patches of pairs, the clean and the noisy one alike.
+
+    The network is told the root mean square of the patches' difference.
+
+    Attributes
+    ----------
+    pairs : sequence of (clean, noisy)
+        Each two ndarrays (H, W, C) of one shape, uint8 or uint16.
+    patch_px : int
+    seed : int
+    """
+
+    pairs: Sequence[tuple[Samples, Samples]]
+    patch_px: int
+    seed: int
+
+    @property
+    def sigma_max(self) -> float:
+        """The deviation of the noisiest pair times :data:`HEADROOM`; see :class:`Sampler`. Looks at every pixel.
+
+        Where noise depends on the brightness, a bright patch has more of it than the whole image.
+        """
+        return min(1.0, HEADROOM * max(_deviation(clean, noisy) for clean, noisy in self.pairs))
+
+    def sample(self, index: int) -> Sample:
+        """Make sample number `index`, both patches in [0, 1]; see :class:`Sampler`."""
+        rng = _generator(self.seed, index)
+        clean_image, noisy_image = self.pairs[int(rng.integers(len(self.pairs)))]
+        cut = _draw_cut(rng, clean_image.shape, self.patch_px)
+        clean, noisy = cut.of(clean_image), cut.of(noisy_image)
+        return noisy, clean, root_mean_square(noisy - clean)
+
+    def batch(self, first: int, size: int) -> Batch:
+        """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
+        return collate([self.sample(first + i) for i in range(size)])
+
+
+def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
+    """Build the sampler that a recipe describes, for clean images.
+
+    Raises
+    ------
+    RecipeError
+        A lower bound of the noise is above its upper bound.
+    """
+    data = recipe.data
+    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, data.kept_share)
+
+
+def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:
+    """Build the sampler that a recipe describes, for pairs, which bring their own noise.
+
+    Raises
+    ------
+    RecipeError
+        A share of noise is to be kept: in a pair it cannot be told from the noise to be removed.
+    """
+    if recipe.data.kept_share:
+        raise RecipeError(f"data.kept_share {recipe.data.kept_share:g}: pairs bring their own noise: set it to 0")
+    return PairSampler(pairs, recipe.data.patch_px, recipe.seed)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples.
+
+    Returns
+    -------
+    dict of Tensor, float32
+        ``noisy`` and ``clean`` of shape ``(N, C, H, W)``, channels last in memory; ``sigma`` as a map ``(N, 1, H, W)``.
+    """
+    noisy, clean = (_to_tensor(np.stack([sample[i] for sample in samples])) for i in (0, 1))
+    sigma = torch.from_numpy(np.array([sample[2] for sample in samples])).view(-1, 1, 1, 1)
+    return {"noisy": noisy, "clean": clean, "sigma": sigma.expand(-1, 1, *clean.shape[2:])}
+
+
+def root_mean_square(residual: Patch) -> np.float32:
+    """Give the square root of the mean of the squares of all values."""
+    return np.float32(np.sqrt(np.mean(np.square(residual), dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A place in an image and a way to turn what is there, so that several images can be cut alike."""
+
+    top: int
+    left: int
+    side_px: int
+    n_quarter_turns: int
+    is_mirrored: bool
+
+    def of(self, image: Samples) -> Patch:
+        """Cut an integer image (H, W, C): a patch (side_px, side_px, C), float32, in [0, 1]."""
+        patch = image[self.top : self.top + self.side_px, self.left : self.left + self.side_px]
+        patch = np.rot90(patch, self.n_quarter_turns)
+        return _to_unit(patch[:, ::-1] if self.is_mirrored else patch)
+
+
+def _draw_cut(rng: np.random.Generator, shape: tuple[int, ...], side_px: int) -> _Cut:
+    # The order of the draws belongs to what a seed means: stopped runs rely on it.
+    top = int(rng.integers(shape[0] - side_px + 1))
+    left = int(rng.integers(shape[1] - side_px + 1))
+    return _Cut(top, left, side_px, int(rng.integers(4)), bool(rng.integers(2)))
+
+
+def _generator(seed: int, index: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, index]))
+
+
+def _deviation(clean: Samples, noisy: Samples) -> float:
+    """Give the root mean square of the difference of two images, of which only a few rows become float at a time."""
+    total = 0.0
+    for top in range(0, len(clean), _BAND_ROWS):
+        rows = slice(top, top + _BAND_ROWS)
+        total += float(np.sum(np.square(_to_unit(noisy[rows]) - _to_unit(clean[rows])), dtype=np.float64))
+    return float(np.sqrt(total / clean.size))
+
+
+def _to_unit(values: Samples) -> Patch:
+    """Bring whole numbers to the [0, 1] scale, as float32."""
+    unit: Patch = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    return unit
+
+
+def _to_tensor(stack: Patch) -> torch.Tensor:
+    """View ``(N, H, W, C)`` as a channels-last tensor ``(N, C, H, W)``; no value moves in memory."""
+    return torch.from_numpy(stack).permute(0, 3, 1, 2)

@@ -1,0 +1,103 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pellucid import Denoiser, find_model
+from pellucid.errors import TrainingError
+from pellucid.training.export import export_model, load_trained
+from pellucid.training.recipe import Recipe, parse_recipe
+from pellucid.training.run import train
+from pellucid.training.warmstart import read_weights
+
+from .conftest import TINY
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_exported_model_does_what_the_trained_one_does(run: Path, tmp_path: Path) -> None:
+    folder = export_model(load_trained(run), tmp_path / "model")
+    card = find_model(folder)
+    assert (card.name, card.channels, card.stride_px) == ("tiny", 3, 4)
+    assert card.training["n_steps"] == 12
+    noisy = np.random.default_rng(0).random((40, 52, 3), dtype=np.float32)
+    denoised = Denoiser(folder, precision="fp32", tile_px=400).denoise(noisy, sigma=0.1)
+    network = load_trained(run).network
+    with torch.no_grad():
+        tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None]
+        expected = tensor - network(tensor, torch.full((1, 1, 40, 52), 0.1))
+    assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 2e-3
+
+
+def test_weights_are_read_back_from_a_model_to_train_on(
+    run: Path, tmp_path: Path, tiny: Recipe, clean_folder: Path
+) -> None:
+    folder = export_model(load_trained(run), tmp_path / "model")
+    weights, state = read_weights(folder), load_trained(run).network.state_dict()
+    assert weights.keys() == state.keys()
+    for name, value in state.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-6)
+    short = tiny.model_copy(update={"n_steps": 1, "validate_every": 1, "initial": str(folder)})
+    train(short, clean_folder, tmp_path / "again")
+    again, before = (
+        [
+            line["psnr_25"]
+            for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+            if "psnr_25" in line
+        ]
+        for folder in (tmp_path / "again", run)
+    )
+    assert again[-1] == pytest.approx(before[-1], abs=0.3)
+
+
+def test_a_run_without_its_end_is_exported_from_its_newest_checkpoint(run: Path, tmp_path: Path) -> None:
+    unfinished = shutil.copytree(run, tmp_path / "unfinished")
+    ended = load_trained(unfinished)
+    (unfinished / "weights.safetensors").unlink()
+    trained = load_trained(unfinished)
+    assert trained.n_steps == 12
+    for name, value in ended.network.state_dict().items():
+        torch.testing.assert_close(trained.network.state_dict()[name], value)
+
+
+def test_the_card_states_the_data_the_recipe_and_the_differences(run: Path, tiny: Recipe, tmp_path: Path) -> None:
+    folder = export_model(load_trained(run), tmp_path / "model")
+    card = find_model(folder)
+    assert card.sigma_max == 55
+    assert card.training["n_images"] == 6
+    assert 0 < card.training["largest_difference_from_torch_on_noise"] < 1e-2
+    assert 0 < card.training["largest_difference_from_torch_on_images"] < 1e-2
+    recipe = folder / str(card.training["recipe"])
+    assert Recipe.model_validate_json(recipe.read_text()) == tiny
+
+
+def test_batch_normalization_is_folded_away(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
+    shape = {**TINY["network"], "normalization": "batch", "resampling": "block"}  # type: ignore[dict-item]
+    recipe = parse_recipe({**TINY, "network": shape}, "tiny")
+    train(recipe, clean_folder, tmp_path / "normal")
+    trained = load_trained(tmp_path / "normal")
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in trained.network.modules())
+    folder = export_model(trained, tmp_path / "model")
+    assert b"BatchNormalization" not in (folder / "model.onnx").read_bytes()
+    noisy = np.random.default_rng(0).random((24, 32, 3), dtype=np.float32)
+    denoised = Denoiser(folder, precision="fp32").denoise(noisy, sigma=0.1)
+    with torch.no_grad():
+        tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None]
+        expected = tensor - trained.network(tensor, torch.full((1, 1, 24, 32), 0.1))
+    assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 2e-3
+
+
+def test_a_folder_that_holds_no_whole_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not a whole training run"):
+        load_trained(tmp_path)
+    broken = shutil.copytree(run, tmp_path / "broken")
+    (broken / "examples.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(TrainingError, match="not a whole training run"):
+        load_trained(broken)
+    whole = shutil.copytree(run, tmp_path / "whole")
+    (whole / "weights.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(TrainingError, match=r"damaged .* delete it and resume"):
+        load_trained(whole)
