@@ -56,6 +56,7 @@ def test_public_names() -> None:
         "files",
         "cli",
         "evaluation",
+        "lab",
         "training",
         "selftest",
         "models",

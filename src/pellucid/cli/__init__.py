@@ -16,6 +16,7 @@ from pellucid.cli.denoising import denoise_command
 from pellucid.cli.telling import doctor_command, estimate_command, models_command
 from pellucid.errors import OutputError, PellucidError
 from pellucid.evaluation.command import evaluate_command
+from pellucid.lab.command import app as lab_app
 from pellucid.training.command import export_command, train_command
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("export")(export_command)
+app.add_typer(lab_app, name="lab")
 
 
 def main() -> NoReturn:

@@ -1,0 +1,81 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pellucid.lab.intervals import difference_of, judge, mean_of
+from pellucid.lab.pictures import NO_PHOTOGRAPHS
+from pellucid.lab.runner import run_studies
+from pellucid.lab.study import Arm, Drawing, Effort, Finding, Results, Study, Table
+from pellucid.lab.style import new_figure
+
+
+class Tossing:
+    """A study whose arms cost nothing; it remembers which were run, and can be told to fail at one."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.fails_at = ""
+
+    def arms(self, effort: Effort, n_seeds: int) -> list[Arm]:
+        n_steps = 10 if effort is Effort.QUICK else 100
+        return [
+            Arm(f"{side}-seed-{seed}", {"side": side, "n_steps": n_steps, "pair": (1, 2)}, seed)
+            for side in ("head", "tail")
+            for seed in range(n_seeds)
+        ]
+
+    def run(self, arm: Arm, _: object) -> dict[str, object]:
+        if arm.key == self.fails_at:
+            raise KeyboardInterrupt
+        self.ran.append(arm.key)
+        window = np.full((4, 4, 3), 60 * arm.seed, np.uint8)
+        value = np.float32(arm.seed + (2 if arm.settings["side"] == "head" else 0))
+        return {"value": value, "losses": np.array([1.0, np.inf]), "window": window, "none": None}
+
+    def study(self, **changes: object) -> Study:
+        study = Study(
+            name="tossing",
+            version=1,
+            title="Tossing <coins>",
+            question="Is it fair & square?",
+            claim="Heads win.",
+            method="We toss.",
+            arms=self.arms,
+            run=self.run,
+            draw=_draw,
+            find=_find,
+            tabulate=_tabulate,
+            needs_photographs=False,
+        )
+        return replace(study, **changes)
+
+
+def _draw(results: Results) -> dict[str, Drawing]:
+    figure, axes = new_figure()
+    axes.plot([float(result["value"]) for result in results])
+    return {"values": Drawing(figure, "Values < of > all arms.")}
+
+
+def _find(results: Results) -> list[Finding]:
+    gain = difference_of(results.by_seed("value", side="head"), results.by_seed("value", side="tail"))
+    return [Finding(f"Heads win by {gain:.2f}.", judge(gain)), Finding("There are two sides.")]
+
+
+def _tabulate(results: Results) -> Table:
+    sides = results.values_of("side")
+    return Table(["side", "mean"], [[side, f"{mean_of(results.by_seed('value', side=side)):.1f}"] for side in sides])
+
+
+@pytest.fixture
+def tossing() -> Tossing:
+    return Tossing()
+
+
+@pytest.fixture
+def run_all():
+    def run(study: Study, folder: Path, effort: Effort = Effort.QUICK, n_seeds: int = 3):
+        return list(run_studies([study], effort, n_seeds, folder, lambda: NO_PHOTOGRAPHS))
+
+    return run
