@@ -104,6 +104,26 @@ def test_strength_blends_between_the_input_and_the_result(photo: NDArray[np.uint
     np.testing.assert_allclose(half, (noisy + full) / 2, atol=1e-3)
 
 
+def test_brightness_and_colour_are_taken_out_by_themselves(photo: NDArray[np.uint8]) -> None:
+    noisy = add_noise(photo, 25).astype(np.float64)
+    weights = np.array([0.299, 0.587, 0.114])
+
+    def taken(**options: float) -> NDArray[np.float64]:
+        return noisy - pellucid.denoise(noisy, sigma=0.1, data_range=255, **options)
+
+    both, of_luma, of_chroma = taken(), taken(chroma=0), taken(luma=0)
+    np.testing.assert_allclose(of_luma, np.repeat((both @ weights)[..., None], 3, axis=2), atol=1e-3)
+    np.testing.assert_allclose(of_chroma @ weights, 0, atol=1e-3)
+    np.testing.assert_allclose(of_luma + of_chroma, both, atol=1e-3)
+    np.testing.assert_allclose(taken(strength=0.5, luma=0.4), 0.2 * of_luma + 0.5 * of_chroma, atol=1e-3)
+    assert np.array_equal(pellucid.denoise(noisy, sigma=0.1, luma=0, chroma=0, data_range=255), noisy)
+
+
+def test_chroma_is_of_no_effect_without_colour(gray_photo: NDArray[np.uint8]) -> None:
+    noisy = add_noise(gray_photo, 25)
+    assert np.array_equal(pellucid.denoise(noisy, sigma=0.1, chroma=0), pellucid.denoise(noisy, sigma=0.1))
+
+
 def test_depth_is_used_not_only_kept(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25)
     deep = pellucid.denoise(noisy.astype(np.uint16) * 257, sigma=0.1)
@@ -157,6 +177,8 @@ def test_flat_pictures_do_not_drift(value: float) -> None:
         ({"sigma": np.zeros((3, 3))}, "give one number"),
         ({"strength": 1.5}, "from 0 to 1"),
         ({"strength": float("nan")}, "from 0 to 1"),
+        ({"luma": -0.1}, "luma -0.1: give a number from 0 to 1"),
+        ({"chroma": 2}, "chroma 2: give a number from 0 to 1"),
         ({"model": "colour"}, "did you mean 'color'"),
         ({"channel_axis": 7}, "3 axes"),
         ({"data_range": -1}, "positive"),

@@ -87,6 +87,12 @@ def test_strength_0_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path
     assert (tmp_path / f"b{suffix}").read_bytes() == source.read_bytes()
 
 
+def test_nothing_of_brightness_nor_of_colour_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.jpg", photo)
+    FileDenoiser(Settings(luma=0, chroma=0)).denoise_file(source, tmp_path / "b.jpg")
+    assert (tmp_path / "b.jpg").read_bytes() == source.read_bytes()
+
+
 def test_strength_0_into_another_format_keeps_every_pixel(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", photo.astype(np.uint16) * 257)
     FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / "b.tif")

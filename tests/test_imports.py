@@ -51,6 +51,7 @@ def test_public_names() -> None:
         "errors",
         "noise_level",
         "runtime",
+        "views",
         "tiling",
         "images",
         "files",

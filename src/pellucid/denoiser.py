@@ -4,7 +4,6 @@ An array and, if known, the level of its noise enter; an array of the same shape
 files.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,26 +15,12 @@ from pellucid.errors import ParameterError
 from pellucid.noise_level import estimate_noise
 from pellucid.runtime import Network
 from pellucid.tiling import Array, Progress, apply_tiled, check_tile
+from pellucid.views import Range, View, channel_groups, restore_axis, view_image
 
 #: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
 DEFAULT_TILE_PX = 1536
-#: A float image without a stated range is taken to be in [0, 1] if it strays from it by no more than noise would.
-UNIT_SLACK = 1.0
-
-Range = float | tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class _View:
-    """An image brought to (H, W, C), and the range of its values."""
-
-    pixels: Array
-    low: float
-    high: float
-
-    @property
-    def scale(self) -> float:
-        return self.high - self.low
+#: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def denoise(
@@ -43,6 +28,8 @@ def denoise(
     *,
     sigma: float | ArrayLike | None = None,
     strength: float = 1.0,
+    luma: float = 1.0,
+    chroma: float = 1.0,
     model: str | Path | None = None,
     channel_axis: int | None = -1,
     data_range: Range = None,
@@ -59,6 +46,10 @@ def denoise(
         or one for each; 0 everywhere returns the image unchanged. Default: estimated from the image.
     strength : float
         0 returns the image unchanged, 1 takes out all the noise that the network sees; between, the two are blended.
+    luma, chroma : float
+        The same for brightness and for colour by themselves, times `strength`. Of what the network takes out of an
+        image of three channels, brightness is the part that is the same in all three, weighted as in ITU-R BT.601.
+        In all other images `chroma` is of no effect.
     model : str or Path, optional
         A model's name or folder. Default: the bundled colour model for three channels; for any other number the gray
         model, channel by channel.
@@ -90,10 +81,16 @@ def denoise(
     """
     pixels = np.asarray(image)
     if model is None:
-        n_channels = _view(pixels, channel_axis, data_range).pixels.shape[2]
+        n_channels = view_image(pixels, channel_axis, data_range).pixels.shape[2]
         model = DEFAULT_NAMES[3 if n_channels == 3 else 1]
     return _cached_denoiser(str(model)).denoise(
-        pixels, sigma=sigma, strength=strength, channel_axis=channel_axis, data_range=data_range
+        pixels,
+        sigma=sigma,
+        strength=strength,
+        luma=luma,
+        chroma=chroma,
+        channel_axis=channel_axis,
+        data_range=data_range,
     )
 
 
@@ -121,8 +118,8 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_rang
     ParameterError
         As :func:`denoise`.
     """
-    view = _view(np.asarray(image), channel_axis, data_range)
-    groups = _channel_groups(view.pixels.shape[2], 3)
+    view = view_image(np.asarray(image), channel_axis, data_range)
+    groups = channel_groups(view.pixels.shape[2], 3)
     variances = [estimate_noise(view.pixels[..., group], view.scale) ** 2 for group in groups]
     return float(np.sqrt(np.mean(variances)))
 
@@ -173,6 +170,8 @@ class Denoiser:
         *,
         sigma: float | ArrayLike | None = None,
         strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
         channel_axis: int | None = -1,
         data_range: Range = None,
         progress: Progress | None = None,
@@ -181,7 +180,7 @@ class Denoiser:
 
         Parameters
         ----------
-        image, sigma, strength, channel_axis, data_range
+        image, sigma, strength, luma, chroma, channel_axis, data_range
             As of :func:`denoise`. An image whose channels are not the model's is refused by a colour model; a gray
             model takes each channel by itself.
         progress : callable, optional
@@ -193,30 +192,30 @@ class Denoiser:
             Of the image's shape and dtype.
         """
         pixels = np.asarray(image)
-        view = _view(pixels, channel_axis, data_range)
+        view = view_image(pixels, channel_axis, data_range)
         n_channels = view.pixels.shape[2]
         if self.card.channels == 3 and n_channels != 3:
             raise ParameterError(
                 f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
             )
-        strength = _check_strength(strength)
+        shares = _shares(strength, luma, chroma)
         level = self._level(sigma, view)
-        if strength == 0 or not level.any():
+        if not any(shares) or not level.any():
             return pixels.copy()
         out = np.empty_like(view.pixels, order="C")
-        groups = _channel_groups(n_channels, self.card.channels)
+        groups = channel_groups(n_channels, self.card.channels)
         for index, group in enumerate(groups):
             apply_tiled(
-                lambda window, level_window: self._clean_window(window, level_window, view, strength),
+                lambda window, level_window: self._clean_window(window, level_window, view, shares),
                 (view.pixels[..., group], level),
                 out[..., group],
                 tile_px=self.tile_px,
                 **self._reach,
                 progress=_part(progress, index, len(groups)),
             )
-        return _restore_axis(out, pixels.ndim, channel_axis)
+        return restore_axis(out, pixels.ndim, channel_axis)
 
-    def _level(self, sigma: float | ArrayLike | None, view: _View) -> NDArray[np.float32]:
+    def _level(self, sigma: float | ArrayLike | None, view: View) -> NDArray[np.float32]:
         """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""
         shape = view.pixels.shape[:2]
         if sigma is None:
@@ -237,13 +236,16 @@ class Denoiser:
             )
         return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
 
-    def _clean_window(self, window: Array, level: NDArray[np.float32], view: _View, strength: float) -> Array:
+    def _clean_window(
+        self, window: Array, level: NDArray[np.float32], view: View, shares: tuple[float, float]
+    ) -> Array:
         """Denoise one window in the image's own dtype."""
         noisy = window.astype(np.float32)
         noisy -= np.float32(view.low)
         noisy *= np.float32(1 / view.scale)
         residual = self.network(noisy, np.ascontiguousarray(level))
-        residual *= np.float32(strength * view.scale)
+        residual = _weigh(residual, *shares)
+        residual *= np.float32(view.scale)
         if np.issubdtype(window.dtype, np.floating):
             cleaned: Array = (window - residual).astype(window.dtype)
             return cleaned
@@ -252,52 +254,21 @@ class Denoiser:
         return restored
 
 
-def _view(pixels: Array, channel_axis: int | None, data_range: Range) -> _View:
-    """Check an array and bring it to (H, W, C) without copying it."""
-    if pixels.dtype.kind not in "uif" or pixels.dtype.itemsize > 8:
-        raise ParameterError(f"image of dtype {pixels.dtype}: give integers or floats of at most 64 bits")
-    if channel_axis is None or pixels.ndim == 2:
-        shaped = pixels[..., None]
-    elif -pixels.ndim <= channel_axis < pixels.ndim:
-        shaped = np.moveaxis(pixels, channel_axis, -1)
-    else:
-        raise ParameterError(f"channel_axis {channel_axis}: the image has {pixels.ndim} axes")
-    if shaped.ndim != 3 or 0 in shaped.shape:
-        raise ParameterError(f"image of shape {pixels.shape}: give (H, W) or (H, W, C) with at least one pixel")
-    low, high = _find_range(shaped, data_range)
-    return _View(shaped, low, high)
+def _shares(strength: float, luma: float, chroma: float) -> tuple[float, float]:
+    """Give how much is taken out of brightness and of colour."""
+    for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+        if not 0 <= value <= 1:
+            raise ParameterError(f"{name} {value}: give a number from 0 to 1")
+    return float(strength * luma), float(strength * chroma)
 
 
-def _find_range(pixels: Array, data_range: Range) -> tuple[float, float]:
-    is_float = pixels.dtype.kind == "f"
-    smallest, largest = (float(pixels.min()), float(pixels.max())) if is_float else (0.0, 0.0)
-    if not (np.isfinite(smallest) and np.isfinite(largest)):
-        raise ParameterError("image: holds NaN or infinity: replace these values first")
-    if data_range is not None:
-        low, high = data_range if isinstance(data_range, tuple) else (0.0, float(data_range))
-        if not (np.isfinite(low) and np.isfinite(high) and high > low):
-            raise ParameterError(f"data_range {data_range}: give a positive number, or two in rising order")
-        return float(low), float(high)
-    if pixels.dtype.kind == "u":
-        return 0.0, float(np.iinfo(pixels.dtype).max)
-    if not is_float:
-        raise ParameterError(f"image of dtype {pixels.dtype}: give data_range, since signed integers have no usual one")
-    if smallest >= -UNIT_SLACK and largest <= 1 + UNIT_SLACK:
-        return 0.0, 1.0
-    return smallest, largest
-
-
-def _channel_groups(n_channels: int, model_channels: int) -> list[slice]:
-    """Divide channels into what is worked on together: three at once where there are just three, else one by one."""
-    if n_channels == 3 == model_channels:
-        return [slice(0, 3)]
-    return [slice(c, c + 1) for c in range(n_channels)]
-
-
-def _check_strength(strength: float) -> float:
-    if not 0 <= strength <= 1:
-        raise ParameterError(f"strength {strength}: give a number from 0 to 1")
-    return float(strength)
+def _weigh(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray[np.float32]:
+    """Weigh the brightness and the colour of what is to be taken out, (H, W, C); in place where that can be."""
+    if residual.shape[2] != 3 or luma == chroma:
+        residual *= np.float32(luma)
+        return residual
+    brightness = (residual @ LUMA)[..., None]
+    return np.float32(chroma) * residual + np.float32(luma - chroma) * brightness
 
 
 def _part(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
@@ -305,9 +276,3 @@ def _part(progress: Progress | None, index: int, n_parts: int) -> Progress | Non
     if progress is None:
         return None
     return lambda n_done, n_tiles: progress(index * n_tiles + n_done, n_parts * n_tiles)
-
-
-def _restore_axis(pixels: Array, n_axes: int, channel_axis: int | None) -> Array:
-    if channel_axis is None or n_axes == 2:
-        return pixels[..., 0]
-    return np.moveaxis(pixels, -1, channel_axis)

@@ -29,8 +29,8 @@ class Settings:
         A model's name or folder; by default the bundled one for each file's channels.
     sigma : float, optional
         Standard deviation of the noise on the [0, 1] scale; by default estimated, page by page.
-    strength : float
-        From 0 to 1.
+    strength, luma, chroma : float
+        From 0 to 1; as of :func:`denoiser.denoise`.
     tile_px : int
     device, precision : str
     n_threads : int, optional
@@ -41,6 +41,8 @@ class Settings:
     model: str | Path | None = None
     sigma: float | None = None
     strength: float = 1.0
+    luma: float = 1.0
+    chroma: float = 1.0
     tile_px: int = DEFAULT_TILE_PX
     device: str = "auto"
     precision: str = "auto"
@@ -127,17 +129,19 @@ class FileDenoiser:
         )
 
     def _denoise(self, picture: images.Picture, progress: Progress | None) -> tuple[images.Picture, list[float], str]:
-        """Denoise every page; at strength 0 give the very picture back."""
+        """Denoise every page; where nothing is to be taken out, give the very picture back."""
         denoiser = self._denoiser(picture.header.n_channels)
         n_pages = len(picture.pages)
         sigmas = [self._sigma(denoiser, page) for page in picture.pages]
-        if self.settings.strength == 0:
+        if self.settings.strength == 0 or self.settings.luma == self.settings.chroma == 0:
             return picture, sigmas, denoiser.card.name
         pages = (
             denoiser.denoise(
                 page,
                 sigma=sigma,
                 strength=self.settings.strength,
+                luma=self.settings.luma,
+                chroma=self.settings.chroma,
                 progress=None if progress is None else _page_progress(progress, index, n_pages),
             )
             for index, (page, sigma) in enumerate(zip(picture.pages, sigmas, strict=True))

@@ -38,6 +38,12 @@ def denoise_command(
     strength: Annotated[
         float, typer.Option("--strength", metavar="0..100", help="How much of the noise to take out, in percent.")
     ] = 100.0,
+    luma: Annotated[
+        float, typer.Option("--luma", metavar="0..100", help="The same for brightness alone; times --strength.")
+    ] = 100.0,
+    chroma: Annotated[
+        float, typer.Option("--chroma", metavar="0..100", help="The same for colour alone; times --strength.")
+    ] = 100.0,
     tile: Annotated[
         int | None, typer.Option("--tile", metavar="PX", help="Side of a tile; smaller ones need less memory.")
     ] = None,
@@ -72,7 +78,9 @@ def denoise_command(
     settings = files.Settings(
         model=model,
         sigma=None if sigma is None else sigma / 255,
-        strength=_percent(strength),
+        strength=_percent("strength", strength),
+        luma=_percent("luma", luma),
+        chroma=_percent("chroma", chroma),
         tile_px=DEFAULT_TILE_PX if tile is None else tile,
         device=device,
         precision=precision,
@@ -148,10 +156,10 @@ def _denoise_stream(
     say(replace(result, target=str(output)))
 
 
-def _percent(strength: float) -> float:
-    if not 0 <= strength <= 100:
-        raise ParameterError(f"strength {strength}: give a number from 0 to 100")
-    return strength / 100
+def _percent(name: str, value: float) -> float:
+    if not 0 <= value <= 100:
+        raise ParameterError(f"{name} {value}: give a number from 0 to 100")
+    return value / 100
 
 
 def _say(result: "FileResult") -> None:

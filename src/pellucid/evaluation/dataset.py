@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid import images
+from pellucid.denoiser import LUMA
 from pellucid.errors import DataError, ParameterError
 
 Image = NDArray[np.float32]
-#: Weights of ITU-R BT.601 luma.
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def expand(sources: Sequence[Path]) -> list[Path]:

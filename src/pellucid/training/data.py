@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pellucid import images
+from pellucid.denoiser import LUMA
 from pellucid.errors import DataError, InputError, UnsupportedImageError
-from pellucid.evaluation.dataset import LUMA
 from pellucid.images import Samples
 
 
