@@ -23,7 +23,7 @@ from pellucid.training.samples import Batch, Sampler, soil_images
 from pellucid.training.stream import BatchStream
 
 BAR = 0.90
-SHAPE = {"widths": [64, 128, 256], "depths": [1, 1, 1]}
+SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 #: Steps that a stream gets before it is timed: until its queue is as full as it will be.
 N_SETTLING = 2
 

@@ -19,7 +19,7 @@ from pellucid.training.recipe import Recipe, parse_recipe
 
 BAR = 1.8
 RECIPE = {"name": "step", "summary": "the shape of the shipped models", "n_steps": 1000}
-SHAPE = {"widths": [64, 128, 256], "depths": [1, 1, 1]}
+SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 Batch = dict[str, torch.Tensor]
 
 

@@ -32,16 +32,16 @@ _CHROMA_STEPS = (
     *((99,) * 8,) * 4,
 )
 #: ITU-T T.871 (2011, JFIF), sec. 7: RGB to Y, Cb - 128, Cr - 128.
-_TO_YCBCR = np.array(
+TO_YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.1687358916, -0.3312641084, 0.5], [0.5, -0.4186875892, -0.0813124108]],
     dtype=np.float32,
 )
-_TO_RGB = np.linalg.inv(_TO_YCBCR)
+TO_RGB = np.linalg.inv(TO_YCBCR)
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    r"""The blocks and rings of JPEG compression, without subsampling of colour.
+    r"""The blocks and rings of JPEG compression.
 
     .. math:: y = D^{-1}\bigl(q \cdot \operatorname{round}(D(x) / q)\bigr)
 
@@ -53,13 +53,23 @@ class Jpeg:
     ----------
     quality : int
         From 1 (worst) to 100.
+    is_subsampled : bool, default False
+        Store Cb and Cr at half resolution in both directions, as most cameras do (4:2:0): means of 2x2 pixels, which
+        are interpolated with weights 3/4 and 1/4 in each direction as the same library does. Gray is left as it is.
+    grid_px : (int, int), default (0, 0)
+        Row and column within its block of the image's first pixel, at least 0: a crop of a photograph seldom starts
+        where a block does. What lies outside counts as equal to the edge.
     """
 
     quality: int
+    is_subsampled: bool = False
+    grid_px: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise ParameterError(f"quality {self.quality}: give a whole number from 1 to 100")
+        if min(self.grid_px) < 0:
+            raise ParameterError(f"grid_px {self.grid_px}: give a row and a column of at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:  # noqa: ARG002 (nothing is random)
         """Compress and restore; see `noise.Degradation`.
@@ -73,16 +83,30 @@ class Jpeg:
         if n_channels not in {1, 3}:
             raise ParameterError(f"image of {n_channels} channels: JPEG takes 1 or 3")
         levels = np.rint(np.clip(clean, 0, 1) * np.float32(255))
-        planes = np.rint(levels @ _TO_YCBCR.T) if n_channels == 3 else levels
+        planes = np.rint(levels @ TO_YCBCR.T) if n_channels == 3 else levels
         planes[..., 0] -= 128
-        below, beside = -height % _BLOCK_PX, -width % _BLOCK_PX
-        padded = np.pad(planes, ((0, below), (0, beside), (0, 0)), mode="edge")
-        restored = _round_half_up(_round_coefficients(padded, self._steps(n_channels)))[:height, :width]
+        restored = self._restore(self._pad(planes), self._steps(n_channels))
+        top, left = self.grid_px
+        restored = restored[top : top + height, left : left + width]
         restored[..., 0] += 128
         if n_channels == 3:
-            restored = np.rint(restored @ _TO_RGB.T)
+            restored = np.rint(restored @ TO_RGB.T)
         noisy: Image = np.clip(restored, 0, 255) / np.float32(255)
         return noisy
+
+    def _pad(self, planes: Image) -> Image:
+        """Repeat the edges until blocks are whole and the first pixel lies where it should in its block."""
+        block_px = 2 * _BLOCK_PX if self.is_subsampled else _BLOCK_PX
+        sides = [(start, -(start + n) % block_px) for start, n in zip(self.grid_px, planes.shape[:2], strict=True)]
+        return np.pad(planes, (*sides, (0, 0)), mode="edge")
+
+    def _restore(self, planes: Image, steps: Image) -> Image:
+        """Give what is left of planes (H, W, C), H and W whole blocks, in whole levels."""
+        if not self.is_subsampled or planes.shape[2] == 1:
+            return _round_half_up(_round_coefficients(planes, steps))
+        luma = _round_coefficients(planes[..., :1], steps[:1])
+        chroma = _round_half_up(_round_coefficients(_halve(planes[..., 1:]), steps[1:]))
+        return _round_half_up(np.concatenate([luma, _double(_double(chroma, 0), 1)], axis=2))
 
     def _steps(self, n_channels: int) -> Image:
         """Give the steps q, shape (n_channels, 8, 8)."""
@@ -102,6 +126,22 @@ def _round_coefficients(planes: Image, steps: Image) -> Image:
     multiples = np.sign(multiples) * _round_half_up(np.abs(multiples))
     restored: Image = np.matmul(np.matmul(cosines.T, multiples * steps), cosines)
     return restored.transpose(0, 3, 1, 4, 2).reshape(planes.shape)
+
+
+def _halve(planes: Image) -> Image:
+    """Average 2x2 samples of (H, W, C), H and W even, to whole levels."""
+    height, width, n_channels = planes.shape
+    halved: Image = np.rint(planes.reshape(height // 2, 2, width // 2, 2, n_channels).mean(axis=(1, 3)))
+    return halved
+
+
+def _double(planes: Image, axis: int) -> Image:
+    """Put two samples in place of each along an axis, the second neighbour of either being the nearest other one."""
+    planes = np.moveaxis(planes, axis, 0)
+    most, least = np.float32(0.75) * planes, np.float32(0.25) * planes
+    before, after = np.concatenate([least[:1], least[:-1]]), np.concatenate([least[1:], least[-1:]])
+    doubled: Image = np.stack([before + most, most + after], axis=1).reshape(-1, *planes.shape[1:])
+    return np.moveaxis(doubled, 0, axis)
 
 
 def _round_half_up(values: Image) -> Image:

@@ -49,7 +49,7 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
     Parameters
     ----------
     network : DenoisingAutoencoder
-        Of the model's own shape; changed in place.
+        Of the model's own shape; changed in place. A gray network may start from a colour model: see :func:`to_gray`.
     model : str or Path
 
     Raises
@@ -60,6 +60,8 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
         The model's network has another shape.
     """
     weights, state = read_weights(model), network.state_dict()
+    if find_model(model).channels == 3 and network.n_channels == 1:
+        weights = to_gray(weights)
     for name in sorted(weights.keys() | state.keys()):
         there, wanted = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, state))
         if there != wanted:
@@ -68,3 +70,29 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
                 "[network] the model's shape"
             )
     network.load_state_dict(weights)
+
+
+def to_gray(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Turn the weights of a colour network into those of a gray one.
+
+    Given a gray image, the new network gives the mean over the channels of what the colour network gives for three
+    channels that are all this image: the first layer's kernels are summed over the channels, the last one's averaged.
+
+    Parameters
+    ----------
+    weights : dict of str to Tensor
+        Of a network of 3 channels; see :class:`networks.DenoisingAutoencoder`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        For a network of 1 channel and otherwise the same shape.
+    """
+    head, tail, bias = (weights[name] for name in ("head.weight", "tail.weight", "tail.bias"))
+    # Folding to half resolution puts the 4 pixels of a cell behind one another, channel by channel; sigma comes last.
+    image = head[:, :12].unflatten(1, (3, 4)).sum(dim=1)
+    return weights | {
+        "head.weight": torch.cat([image, head[:, 12:]], dim=1),
+        "tail.weight": tail.unflatten(0, (3, 4)).mean(dim=0),
+        "tail.bias": bias.unflatten(0, (3, 4)).mean(dim=0),
+    }

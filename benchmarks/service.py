@@ -1,0 +1,174 @@
+"""What a running service bears: ``python benchmarks/service.py``.
+
+Starts ``pellucid serve``, lets clients send photographs of one megapixel to it for a while, and prints answers by
+status, wrong answers, throughput, the seconds that an answer takes, and the memory of the service with its workers over
+time. Before that, the library denoises the same file in a loop with as many threads, to compare with.
+"""
+
+import argparse
+import http.client
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from skimage.data import astronaut
+
+from pellucid import images
+from pellucid.files import FileDenoiser, Settings
+from pellucid.runtime import default_threads
+
+COMMAND = Path(sys.executable).with_name("pellucid")
+#: Given, so that the answer is one and the same however long the estimate takes.
+SIGMA = 15
+TARGET = f"/v1/denoise?sigma={SIGMA}"
+
+
+@dataclass
+class Tally:
+    """What the clients have seen.
+
+    Attributes
+    ----------
+    answers : Counter
+        By status, or by the name of the error where there was no answer.
+    n_wrong : int
+        Answers of status 200 that differ from the library's.
+    seconds : list of float
+        Of each answer of status 200.
+    """
+
+    answers: Counter[str] = field(default_factory=Counter)
+    n_wrong: int = 0
+    seconds: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def noisy_photograph(side_px: int, file_format: str) -> bytes:
+    """Make a noisy photograph, as a file."""
+    tile = astronaut()
+    n_tiles = -(-side_px // min(tile.shape[:2]))
+    page = np.tile(tile, (n_tiles, n_tiles, 1))[:side_px, :side_px]
+    noisy = page + SIGMA * np.random.default_rng(0).standard_normal(page.shape)
+    pixels = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return images.encode(images.Picture((pixels,), (None,), file_format), file_format)
+
+
+def time_library(content: bytes, n_threads: int, seconds: float) -> float:
+    """Denoise a file over and over; give the files a second."""
+    denoiser = FileDenoiser(Settings(sigma=SIGMA / 255, n_threads=n_threads))
+    denoiser.denoise_bytes(content)
+    start, n_done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        denoiser.denoise_bytes(content)
+        n_done += 1
+    return n_done / (time.perf_counter() - start)
+
+
+def reference(content: bytes, n_threads: int) -> bytes:
+    """Give the right answer."""
+    return FileDenoiser(Settings(sigma=SIGMA / 255, n_threads=n_threads)).denoise_bytes(content)[0]
+
+
+def send_until(deadline: float, port: int, content: bytes, expected: bytes, tally: Tally) -> None:
+    """Be one client: send, wait, compare, again; come back later when told to."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    while time.perf_counter() < deadline:
+        start, is_right, pause_s = time.perf_counter(), True, 0.0
+        try:
+            connection.request("POST", TARGET, content, {"Content-Type": "application/octet-stream"})
+            answer = connection.getresponse()
+            body = answer.read()
+            name = str(answer.status)
+            is_right = answer.status != 200 or body == expected
+            pause_s = float(answer.headers.get("Retry-After", 0))
+        except (OSError, http.client.HTTPException) as error:
+            name = type(error).__name__
+            connection.close()
+        with tally.lock:
+            tally.answers[name] += 1
+            tally.n_wrong += not is_right
+            if name == "200":
+                tally.seconds.append(time.perf_counter() - start)
+        time.sleep(pause_s)
+
+
+def resident_mb(pid: int) -> float:
+    """Sum the resident memory of a process and its children, in MB."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    n_kib = 0
+    for each in pids:
+        try:
+            lines = Path(f"/proc/{each}/status").read_text().splitlines()
+        except OSError:
+            continue
+        n_kib += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return n_kib * 1024 / 1e6
+
+
+def wait_ready(port: int) -> None:
+    """Wait until a worker is up."""
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/readyz")
+        if connection.getresponse().status == 200:
+            return
+        time.sleep(0.2)
+
+
+def load(port: int, pid: int, content: bytes, expected: bytes, n_clients: int, seconds: float) -> Tally:
+    """Let the clients at the service; print its memory as it goes."""
+    tally = Tally()
+    start = time.perf_counter()
+    arguments = (start + seconds, port, content, expected, tally)
+    clients = [threading.Thread(target=send_until, args=arguments) for _ in range(n_clients)]
+    for client in clients:
+        client.start()
+    print(f"\n{'second':>7}{'MB':>8}{'answers':>9}")
+    while any(client.is_alive() for client in clients):
+        passed = time.perf_counter() - start
+        print(f"{passed:>7.0f}{resident_mb(pid):>8.0f}{sum(tally.answers.values()):>9}", flush=True)
+        for client in clients:
+            client.join(max(0.0, start + passed + seconds / 18 - time.perf_counter()))
+    return tally
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, metavar="S")
+    parser.add_argument("--clients", type=int, default=16, metavar="N")
+    parser.add_argument("--size", type=int, default=1000, metavar="PX", help="side of the square photograph")
+    parser.add_argument("--format", default="jpeg", choices=["jpeg", "png", "tiff", "webp"])
+    parser.add_argument("--workers", type=int, default=max(1, default_threads() // 2), metavar="N")
+    options = parser.parse_args(arguments)
+    n_threads = default_threads()
+    content = noisy_photograph(options.size, options.format)
+    expected = reference(content, max(1, n_threads // options.workers))
+    alone = time_library(content, n_threads, min(10.0, options.seconds))
+    print(f"library in a loop, {n_threads} threads: {alone:.2f} files/s")
+    command = [COMMAND, "serve", "--port", "0", "--workers", str(options.workers)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        try:
+            port = int((service.stdout.readline() if service.stdout else "").strip().strip("/").rpartition(":")[2])
+            wait_ready(port)
+            start = time.perf_counter()
+            tally = load(port, service.pid, content, expected, options.clients, options.seconds)
+            served = tally.answers["200"] / (time.perf_counter() - start)
+        finally:
+            service.terminate()
+    print(f"\nanswers by status: {dict(tally.answers)}; wrong: {tally.n_wrong}")
+    print(f"service, {options.workers} workers: {served:.2f} files/s, {100 * served / alone:.0f}% of the library's")
+    if tally.seconds:
+        slowest = max(tally.seconds)
+        print(f"seconds to an answer: median {statistics.median(tally.seconds):.2f}, longest {slowest:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""Photographs as cameras take them: noise that processing has smeared, and the same photograph without noise.
+
+A clean image and a random generator enter, a pair leaves. Nothing here knows of files, networks or metrics.
+
+========================  ================================================================
+`camera.development`      colours and tones between the sensor and the screen, and back
+`camera.mosaic`           one colour for each pixel, and three again
+`camera.sensor`           the noise itself
+`camera.finish`           what the camera does against noise and for sharpness
+`camera.photograph`       all of it in its order: what a caller needs
+`camera.ranges`           such cameras at random, mixed with other noise and with none
+`camera.deviation`        how strong the noise of a pair is, and where
+`camera.filters`          blurring and resizing, which several of these need
+========================  ================================================================
+"""

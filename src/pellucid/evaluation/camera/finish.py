@@ -1,0 +1,102 @@
+"""What a camera does to its own picture: it smooths noise away, and sharpens what is left.
+
+A photograph with and without noise enters, the same leaves. It knows nothing of how either came about.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from pellucid.errors import ParameterError
+from pellucid.evaluation.camera.filters import Planes, box_kernel, convolve, gaussian_kernel, mix
+from pellucid.evaluation.compression import TO_RGB, TO_YCBCR
+
+_WINDOW_PX = 5
+#: Blurs of less than this leave their middle pixel 99% of the weight.
+_NO_BLUR_PX = 0.25
+
+
+@dataclass(frozen=True)
+class Finish:
+    r"""Denoising of brightness by local variance, of colour by a blur, and an unsharp mask on brightness.
+
+    .. math:: y' = b + \bigl(1 - s \min(1, \sigma^2 / v)\bigr) (y - b), \qquad y'' = y' + a\,(y' - G y')
+
+    b is y blurred, v the mean of :math:`(y - b)^2` in a window of 5x5 pixels, and :math:`\sigma^2` what noise alone
+    contributes to it, which a camera knows for each ISO. Flat places are smoothed and edges kept, with the noise on
+    them: Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980, eq. 4 to 6,
+    blended with the input by s. The unsharp mask: Gonzalez and Woods, "Digital Image Processing", sec. 3.6.
+
+    The weights are found in the noisy photograph and used for both. Thus the clean one loses just the detail that the
+    noisy one has lost, and the difference of both is noise.
+
+    Parameters
+    ----------
+    denoising : float
+        s, in [0, 1].
+    luma_px, chroma_px : float
+        Deviation of the blurs of brightness and of colour, at least 0; less than 0.25 is none.
+    sharpening : float
+        a, at least 0.
+    sharpening_px : float
+        Deviation of the mask's blur G, at least 0.
+
+    Raises
+    ------
+    ParameterError
+        One of them is out of its bounds.
+    """
+
+    denoising: float = 0.0
+    luma_px: float = 0.0
+    chroma_px: float = 0.0
+    sharpening: float = 0.0
+    sharpening_px: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.denoising <= 1:
+            raise ParameterError(f"denoising {self.denoising}: give a number between 0 and 1")
+        for name in ("luma_px", "chroma_px", "sharpening", "sharpening_px"):
+            if not getattr(self, name) >= 0:
+                raise ParameterError(f"{name} {getattr(self, name)}: give a number at least 0")
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:
+        """Draw one. Of four cameras, one leaves brightness alone, one colour, and one does not sharpen."""
+        denoising, chroma_px, sharpening = rng.uniform(0, (1.0, 4.0, 0.8)) * (rng.random(3) < 3 / 4)
+        luma_px, sharpening_px = rng.uniform((0.5, 0.6), (2.0, 1.2))
+        return cls(*(float(value) for value in (denoising, luma_px, chroma_px, sharpening, sharpening_px)))
+
+    def __call__(self, pair: Planes) -> Planes:
+        """Finish a photograph.
+
+        Parameters
+        ----------
+        pair : ndarray, shape (3, 2, H, W), float32, in [0, 1]
+            Red, green and blue of the noisy and of the clean one.
+
+        Returns
+        -------
+        ndarray, shape (3, 2, H, W), float32
+            Not clipped.
+        """
+        planes = mix(TO_YCBCR, pair)
+        luma, chroma = planes[0], planes[1:]
+        if self.denoising and self.luma_px >= _NO_BLUR_PX:
+            luma = self._smooth(luma)
+        if self.chroma_px >= _NO_BLUR_PX:
+            chroma = convolve(chroma, gaussian_kernel(self.chroma_px))
+        if self.sharpening and self.sharpening_px >= _NO_BLUR_PX:
+            luma = luma + np.float32(self.sharpening) * (luma - convolve(luma, gaussian_kernel(self.sharpening_px)))
+        return mix(TO_RGB, np.concatenate([luma[None], chroma]))
+
+    def _smooth(self, luma: Planes) -> Planes:
+        """Denoise the brightness (2, H, W) of the noisy and the clean one."""
+        blurred = convolve(luma, gaussian_kernel(self.luma_px))
+        detail = luma - blurred
+        noise_variance = np.mean(np.square(detail[0] - detail[1]))
+        variance = convolve(np.square(detail[0]), box_kernel(_WINDOW_PX))
+        share = np.minimum(1, noise_variance / np.maximum(variance, np.float32(1e-12)))
+        smooth: Planes = blurred + (1 - np.float32(self.denoising) * share) * detail
+        return smooth

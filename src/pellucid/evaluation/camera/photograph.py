@@ -1,0 +1,135 @@
+"""A photograph of a clean image as a camera would have taken it, with and without noise.
+
+A clean image and a random generator enter, a pair leaves. It knows nothing of what cameras there are.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pellucid.errors import ParameterError
+from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.filters import Planes, mix, resize
+from pellucid.evaluation.camera.finish import Finish
+from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.sensor import Sensor
+from pellucid.evaluation.compression import TO_YCBCR, Jpeg
+from pellucid.evaluation.noise import Degradation, Image
+
+Pair = tuple[Image, Image]
+
+
+class PairDegradation(Protocol):
+    """Anything that makes a pair of a clean image: what it becomes with noise, and without."""
+
+    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
+        """Make a noisy image and the one that a denoiser should give back.
+
+        Parameters
+        ----------
+        clean : ndarray, shape (H, W, C), float32, in [0, 1]
+            Left as it is.
+        rng : numpy.random.Generator
+            The only source of randomness: the same state gives the same pair.
+
+        Returns
+        -------
+        noisy, target : ndarray, shape (H, W, C), float32
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A pair whose target is the clean image itself.
+
+    Parameters
+    ----------
+    noise : Degradation
+    """
+
+    noise: Degradation
+
+    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
+        """Soil the image; see :class:`PairDegradation`."""
+        return self.noise(clean, rng), clean
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera with its settings: back to raw values, noise, mosaic, development, finish, resizing and JPEG.
+
+    The order is that of a camera's own processing (Karaimer and Brown, "A Software Platform for Manipulating the Camera
+    Imaging Pipeline", ECCV 2016, fig. 2).
+
+    The target goes through all of it, JPEG too, but without noise. What the camera did to the picture stays: to undo
+    the blur of a filter or the blocks of JPEG would be to invent detail, and a photograph that has no noise would not
+    come back as it was. The tone curve is the one exception: it bends noise, so that dark places become brighter by
+    it, as they are in the mean of many shots. That mean is the target, for a denoiser should not shift brightness.
+
+    Parameters
+    ----------
+    sensor, mosaic, development, finish
+        What becomes of the light.
+    scale : float
+        Side of the result relative to the sensor's image of it, in [0.25, 1]. The clean image is enlarged first, so
+        that the result has its size.
+    jpeg : Jpeg
+
+    Raises
+    ------
+    ParameterError
+        The scale is out of its bounds.
+    """
+
+    sensor: Sensor
+    mosaic: Mosaic
+    development: Development
+    finish: Finish
+    scale: float
+    jpeg: Jpeg
+
+    def __post_init__(self) -> None:
+        if not 0.25 <= self.scale <= 1:
+            raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 1")
+
+    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
+        """Take the photograph; see :class:`PairDegradation`. Of a gray image, the brightness of both is given.
+
+        Returns
+        -------
+        noisy, target : ndarray, shape (H, W, C), float32, in [0, 1]
+            Whole levels of 8 bits.
+
+        Raises
+        ------
+        ParameterError
+            The image has neither one channel nor three.
+        """
+        height, width, n_channels = clean.shape
+        if n_channels not in {1, 3}:
+            raise ParameterError(f"image of {n_channels} channels: a camera sees 1 or 3")
+        colors = np.ascontiguousarray(np.broadcast_to(clean, (height, width, 3)).transpose(2, 0, 1))
+        if self.scale < 1:
+            colors = resize(colors, *(int(np.ceil(side / self.scale)) for side in (height, width)))
+        pair = self.finish(self._develop(self.development.to_raw(np.clip(colors, 0, 1)), rng))
+        if self.scale < 1:
+            pair = resize(pair, height, width)
+        if n_channels == 1:
+            pair = mix(TO_YCBCR[:1], pair)
+        noisy, target = (self.jpeg(np.ascontiguousarray(image), rng) for image in pair.transpose(1, 2, 3, 0))
+        return noisy, target
+
+    def _develop(self, raw: Planes, rng: np.random.Generator) -> Planes:
+        """Make of raw colours (3, H, W) the tones of the noisy and of the clean image, (3, 2, H, W)."""
+        clean_raw = self.mosaic.sample(raw)
+        noisy_raw = clean_raw if self.sensor.is_silent else self.sensor(clean_raw, rng)
+        gains = self.mosaic.sample(np.broadcast_to(self.development.balance(), raw.shape))
+        linear = self.development.to_linear(self.mosaic.interpolate(np.stack([noisy_raw, clean_raw]) * gains))
+        noisy, clean = linear[:, 0], linear[:, 1]
+        if self.sensor.is_silent:
+            return self.development.encode(linear)
+        variance = self.development.variance_of_linear(self.sensor.variance(raw), self.mosaic.covariances)
+        mean = self.development.encode_mean(clean, variance)
+        return np.stack([self.development.encode(noisy), mean], axis=1)

@@ -1,0 +1,115 @@
+"""Cameras at random, and mixtures of their photographs with other noise and with none.
+
+A random generator enters, a way to make pairs leaves. It knows nothing of images.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pellucid.errors import ParameterError
+from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.finish import Finish
+from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.photograph import Camera, PairDegradation, Plain
+from pellucid.evaluation.camera.sensor import Sensor, SensorRange
+from pellucid.evaluation.compression import Jpeg
+from pellucid.evaluation.noise import Gaussian, GaussianRange
+
+#: Rows and columns after which the blocks of a JPEG with subsampled colour repeat.
+_GRID_PX = 16
+
+
+@dataclass(frozen=True)
+class CameraRange:
+    """Cameras of any make with any settings.
+
+    Half of the photographs are resized. Half of them store colour at half resolution. The blocks of JPEG start
+    anywhere, as they do in crops.
+
+    Parameters
+    ----------
+    sensors : SensorRange
+    scale_low : float
+        Smallest side of a resized photograph relative to the sensor's, in [0.25, 1].
+    quality_low, quality_high : int
+        Bounds of JPEG's quality, both drawn as often as any other.
+
+    Raises
+    ------
+    ParameterError
+        A bound is impossible.
+    """
+
+    sensors: SensorRange = field(default_factory=SensorRange)
+    scale_low: float = 0.5
+    quality_low: int = 50
+    quality_high: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0.25 <= self.scale_low <= 1:
+            raise ParameterError(f"scale_low {self.scale_low}: give a number between 0.25 and 1")
+        if not 1 <= self.quality_low <= self.quality_high <= 100:
+            raise ParameterError(
+                f"quality_low {self.quality_low}: give a whole number from 1 to quality_high ({self.quality_high}), "
+                "which is at most 100"
+            )
+
+    def draw(self, rng: np.random.Generator) -> Camera:
+        """Draw a camera; `rng` is the only source of randomness."""
+        sensor = self.sensors.draw(rng)
+        mosaic = Mosaic(("bilinear", "gradient")[rng.integers(2)], _draw_places(rng, 2))
+        development = Development.draw(rng)
+        finish = Finish.draw(rng)
+        scale = float(rng.uniform(self.scale_low, 1)) if rng.random() < 0.5 else 1.0
+        quality = int(rng.integers(self.quality_low, self.quality_high + 1))
+        jpeg = Jpeg(quality, bool(rng.integers(2)), _draw_places(rng, _GRID_PX))
+        return Camera(sensor, mosaic, development, finish, scale, jpeg)
+
+
+@dataclass(frozen=True)
+class PhotographRange:
+    """What a denoiser for photographs meets: noise of cameras, white Gaussian noise, and none.
+
+    A share of images has no noise, so that clean ones are left alone: half of these as they are, half as photographs
+    of a camera without noise, so that neither the blocks of JPEG nor the traces of a mosaic are taken for it.
+
+    Parameters
+    ----------
+    cameras : CameraRange
+    gaussian : GaussianRange
+    gaussian_share, clean_share : float
+        In [0, 1], together at most 1; the rest is noise of cameras.
+
+    Raises
+    ------
+    ParameterError
+        The shares are impossible.
+    """
+
+    cameras: CameraRange
+    gaussian: GaussianRange
+    gaussian_share: float = 0.25
+    clean_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, share in (("gaussian_share", self.gaussian_share), ("clean_share", self.clean_share)):
+            if not 0 <= share <= 1:
+                raise ParameterError(f"{name} {share}: give a number between 0 and 1")
+        if self.gaussian_share + self.clean_share > 1:
+            raise ParameterError(f"gaussian_share {self.gaussian_share}: with clean_share it is above 1: lower one")
+
+    def draw(self, rng: np.random.Generator) -> PairDegradation:
+        """Draw a way to make a pair; `rng` is the only source of randomness."""
+        lot = rng.random()
+        if lot < self.clean_share / 2:
+            return Plain(Gaussian(0.0))
+        if lot < self.clean_share:
+            return replace(self.cameras.draw(rng), sensor=Sensor(0.0, 0.0))
+        if lot < self.clean_share + self.gaussian_share:
+            return Plain(self.gaussian.draw(rng))
+        return self.cameras.draw(rng)
+
+
+def _draw_places(rng: np.random.Generator, n: int) -> tuple[int, int]:
+    return int(rng.integers(n)), int(rng.integers(n))

@@ -1,0 +1,33 @@
+import torch
+
+from pellucid.training.networks import DenoisingAutoencoder
+from pellucid.training.warmstart import start_from, to_gray
+
+
+def test_a_gray_network_starts_from_a_colour_one() -> None:
+    torch.manual_seed(0)
+    colour = DenoisingAutoencoder(3, [8, 16], [1, 1])
+    gray = DenoisingAutoencoder(1, [8, 16], [1, 1])
+    gray.load_state_dict(to_gray(colour.state_dict()))
+    image, sigma = torch.rand(2, 1, 16, 24), torch.full((2, 1, 16, 24), 0.1)
+    with torch.no_grad():
+        expected = colour(image.expand(2, 3, 16, 24), sigma).mean(dim=1, keepdim=True)
+        torch.testing.assert_close(gray(image, sigma), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_shipped_colour_model_is_a_start_for_a_gray_network_of_its_shape() -> None:
+    shape = colour_shape()
+    network = DenoisingAutoencoder(1, *shape)
+    start_from(network, "color")
+    assert all(torch.isfinite(values).all() for values in network.state_dict().values())
+
+
+def colour_shape() -> tuple[list[int], list[int]]:
+    """Read the widths and depths of the shipped model from its recipe."""
+    import json
+
+    from pellucid import find_model
+
+    card = find_model("color")
+    recipe = json.loads((card.folder / "recipe.json").read_text())
+    return recipe["network"]["widths"], recipe["network"]["depths"]
