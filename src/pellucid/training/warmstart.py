@@ -90,9 +90,9 @@ def to_gray(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
     head, tail, bias = (weights[name] for name in ("head.weight", "tail.weight", "tail.bias"))
     # Folding to half resolution puts the 4 pixels of a cell behind one another, channel by channel; sigma comes last.
-    image = head[:, :12].unflatten(1, (3, 4)).sum(dim=1)
+    image = head[:, :12].reshape(len(head), 3, 4, *head.shape[2:]).sum(dim=1)
     return weights | {
         "head.weight": torch.cat([image, head[:, 12:]], dim=1),
-        "tail.weight": tail.unflatten(0, (3, 4)).mean(dim=0),
-        "tail.bias": bias.unflatten(0, (3, 4)).mean(dim=0),
+        "tail.weight": tail.reshape(3, 4, *tail.shape[1:]).mean(dim=0),
+        "tail.bias": bias.reshape(3, 4).mean(dim=0),
     }
