@@ -60,7 +60,7 @@ def test_names():
         find_studies(["momentun"])
     with pytest.raises(ParameterError, match="did you mean 'gradient-descent'"):
         find_studies(["gradient_decent"])
-    with pytest.raises(ParameterError, match="study 'xyz': unknown: choose of gradient-descent, momentum"):
+    with pytest.raises(ParameterError, match="study 'xyz': unknown: choose of input-scale, output-range, "):
         find_studies(["xyz"])
 
 

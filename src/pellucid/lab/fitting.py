@@ -23,6 +23,8 @@ from pellucid.training.samples import Batch, soil_images
 Image = NDArray[np.float32]
 #: Called after each step's gradients are there and before the weights move: step from 0, module, batch, loss.
 Watch = Callable[[int, DenoisingModule, Batch, float], None]
+#: Called once, on the module with its first weights, before there is an optimizer.
+Prepare = Callable[[DenoisingModule], None]
 
 _SMALL: dict[str, dict[str, Any]] = {
     "network": {"channels": 3, "widths": [16, 32], "depths": [1, 1]},
@@ -74,7 +76,13 @@ def small_recipe(*, seed: int, n_steps: int, **tables: Mapping[str, Any] | str |
     return parse_recipe({**table, "seed": seed, "n_steps": n_steps}, "lab")
 
 
-def fit(recipe: Recipe, photographs: Sequence[Samples], *, watch: Watch | None = None) -> Fit:
+def fit(
+    recipe: Recipe,
+    photographs: Sequence[Samples],
+    *,
+    prepare: Prepare | None = None,
+    watch: Watch | None = None,
+) -> Fit:
     """Train a network by a recipe; the same recipe, photographs and machine give the same network.
 
     Parameters
@@ -82,12 +90,16 @@ def fit(recipe: Recipe, photographs: Sequence[Samples], *, watch: Watch | None =
     recipe : Recipe
         Its seed decides the first weights and the patches.
     photographs : sequence of ndarray (H, W, C), uint8
+    prepare : callable, optional
+        See :data:`Prepare`; it may change the first weights, and put hooks on layers.
     watch : callable, optional
         See :data:`Watch`; it may read gradients, and must leave them as they are.
     """
     torch.manual_seed(recipe.seed)
     module = DenoisingModule(recipe)
     module.log = _log_nothing  # what Lightning's trainer would take
+    if prepare is not None:
+        prepare(module)
     sampler, size = soil_images(photographs, recipe), recipe.data.batch_size
     chosen = module.configure_optimizers()
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]

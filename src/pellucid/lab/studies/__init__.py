@@ -4,12 +4,31 @@ import difflib
 from collections.abc import Sequence
 
 from pellucid.errors import ParameterError
-from pellucid.lab.studies import gradient_descent, momentum
+from pellucid.lab.studies import (
+    batch_normalization,
+    depth,
+    gradient_descent,
+    input_scale,
+    momentum,
+    optimizers,
+    output_range,
+    receptive_field,
+    residual_connections,
+    skip_connections,
+)
 from pellucid.lab.study import Study
 
 STUDIES: tuple[Study, ...] = (
+    input_scale.STUDY,
+    output_range.STUDY,
+    skip_connections.STUDY,
+    depth.STUDY,
+    batch_normalization.STUDY,
+    residual_connections.STUDY,
     gradient_descent.STUDY,
     momentum.STUDY,
+    optimizers.STUDY,
+    receptive_field.STUDY,
 )
 
 

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.lab.fitting import fit, small_recipe
+from pellucid.lab.pictures import Photographs
+from pellucid.lab.studies.receptive_field import STUDY, _farthest, _influence, _reach
+from pellucid.lab.studies.receptive_field_figures import as_map
+from pellucid.lab.study import Effort, Result, Results, Verdict
+from pellucid.lab.style import applied
+from pellucid.training.module import build_network
+
+VERDICTS = [(0.5, Verdict.SUPPORTS), (-0.5, Verdict.CONTRADICTS), (0.0, Verdict.CANNOT_TELL)]
+RADII = (9, 23, 51, 107)
+
+
+def made_up(*, weak=0.1, strong=0.5, smooth_more=0.3, reach_more=10, spread=0.02, n_seeds=3):
+    """Results as of a run, by what the widest field adds to the narrowest."""
+    results = []
+    for arm in STUDY.arms(Effort.QUICK, n_seeds):
+        wide, levels = (arm.settings["levels"] - 1) / 3, arm.settings["levels"]
+        jitter, other = spread * np.random.default_rng([arm.seed, levels]).standard_normal(2)
+        measured = {
+            "macs_per_px": 9800.0 + levels,
+            "radius_px": RADII[levels - 1],
+            "farthest_px": RADII[levels - 1] - 2,
+            "fit_seconds": 0.2,
+            "weak_reach": 4 + levels + arm.seed % 2,
+            "strong_reach": 4 + levels + reach_more,
+        }
+        for noise, base, gain in (("weak", 32, weak), ("strong", 26, strong)):
+            measured[f"{noise}_psnr"] = base + gain * wide + jitter
+            measured[f"{noise}_edges"] = base - 4 + (gain - smooth_more / 2) * wide + jitter
+            measured[f"{noise}_smooth"] = base + 3 + (gain + smooth_more / 2) * wide + other
+            if arm.seed == 0:
+                measured[f"{noise}_map"] = np.full((31, 31, 3), 99, np.uint8)
+        results.append(Result(arm, measured, 1.0))
+    return Results(results)
+
+
+def test_networks_cost_the_same_and_look_ever_farther():
+    arms = STUDY.arms(Effort.FULL, 1)
+    networks = [
+        build_network(
+            small_recipe(
+                seed=0,
+                n_steps=1,
+                network={"widths": list(arm.settings["widths"]), "depths": [1] * arm.settings["levels"]},
+            ).network
+        )
+        for arm in arms
+    ]
+    costs = [network.macs_per_px for network in networks]
+    assert max(costs) < 1.05 * min(costs)
+    assert tuple(network.radius_px for network in networks) == RADII
+
+
+def test_costs_and_bounds_are_told():
+    found = STUDY.find(made_up())[0]
+    assert found.text.startswith("The cost is the same within 0.0%: 9.8 to 9.8 kMAC/px. No gradient")
+    results = made_up()
+    results.all[0].measured["macs_per_px"] = 19600.0
+    results.all[0].measured["farthest_px"] = RADII[0] + 1
+    found = STUDY.find(results)[0]
+    assert "within 100.0%: 9.8 to 19.6" in found.text
+    assert "Against the bound, a gradient" in found.text
+
+
+@pytest.mark.parametrize(("gain", "verdict"), VERDICTS)
+@pytest.mark.parametrize(("noise", "level"), [("weak", 15), ("strong", 50)])
+def test_quality(noise, level, gain, verdict):
+    found = STUDY.find(made_up(**{noise: gain}))[1 if noise == "weak" else 2]
+    assert found.verdict is verdict
+    words = {
+        Verdict.SUPPORTS: f"A wide field helps in noise of level {level}",
+        Verdict.CONTRADICTS: f"A wide field does not pay in noise of level {level}",
+        Verdict.CANNOT_TELL: f"Whether a wide field pays in noise of level {level} cannot be told",
+    }
+    assert found.text.startswith(f"{words[verdict]}: from 9 to 107 pixels")
+    if gain:
+        assert f"the one of {107 if gain > 0 else 9} pixels is best" in found.text
+
+
+@pytest.mark.parametrize(("more", "verdict"), VERDICTS)
+def test_strong_noise_against_weak(more, verdict):
+    results = made_up(weak=1.0, strong=1.0 + more)
+    for result in results:  # luck that both levels share would cancel
+        result.measured["weak_psnr"] += 0.02 * np.random.default_rng([9, result.arm.seed]).standard_normal()
+    found = STUDY.find(results)[3]
+    assert found.verdict is None
+    words = {Verdict.SUPPORTS: "The stronger", Verdict.CONTRADICTS: "In strong noise", Verdict.CANNOT_TELL: "Whether"}
+    assert found.text.startswith(words[verdict])
+
+
+@pytest.mark.parametrize(("more", "verdict"), VERDICTS)
+def test_smooth_areas_against_edges(more, verdict):
+    found = STUDY.find(made_up(smooth_more=more))[4]
+    assert found.verdict is verdict
+    words = {Verdict.SUPPORTS: "It is smooth areas", Verdict.CONTRADICTS: "Edges", Verdict.CANNOT_TELL: "Whether"}
+    assert found.text.startswith(words[verdict])
+
+
+@pytest.mark.parametrize(("more", "start"), [(9, "Networks look farther"), (-9, "Networks look less"), (0, "Whether")])
+def test_reach(more, start):
+    found = STUDY.find(made_up(reach_more=more))[5]
+    assert found.verdict is None
+    assert found.text.startswith(start)
+    assert "may look 107 pixels far, 90% of the gradient lies within 8 pixels in noise of level 15" in found.text
+    assert f"within {8 + more} in noise of level 50" in found.text
+
+
+def test_the_table_has_all_fields():
+    table = STUDY.tabulate(made_up(weak=3.0, spread=0.0))
+    assert [row[0] for row in table.rows] == [str(radius) for radius in RADII]
+    assert [row[4][:5] for row in table.rows] == ["32.00", "33.00", "34.00", "35.00"]
+    assert all(len(row) == len(table.head) for row in table.rows)
+
+
+def test_figures_show_what_was_measured():
+    with applied():
+        drawings = STUDY.draw(made_up(weak=3.0, spread=0.0))
+    weak = drawings["quality"].figure.axes[0]
+    (line,) = (container.lines[0] for container in weak.containers)
+    np.testing.assert_allclose(line.get_xydata().astype(float), np.transpose([RADII, [32, 33, 34, 35]]))
+    kinds = drawings["kinds"].figure.axes[0].containers
+    assert [container.get_label() for container in kinds] == ["all pixels", "edges", "smooth areas"]
+    assert float(kinds[2].lines[0].get_ydata()[-1]) == pytest.approx(3.15)
+    titles = [axes.get_title() for axes in drawings["influence"].figure.axes[:8]]
+    assert titles[0] == "reach 5 of 9 px"
+    assert titles[-1] == "reach 18 of 107 px"
+
+
+@given(st.integers(1, 30), st.integers(0, 30), st.floats(0.01, 0.99))
+def test_reach_of_a_square(middle, radius, share):
+    radius = min(radius, middle)
+    influence = np.zeros((2 * middle + 1, 2 * middle + 1))
+    influence[middle - radius : middle + radius + 1, middle - radius : middle + radius + 1] = 1 / (2 * radius + 1) ** 2
+    found = _reach(influence, share)
+    assert found <= radius
+    assert (2 * found + 1) ** 2 >= share * (2 * radius + 1) ** 2 - 1e-6
+    assert found == 0 or (2 * found - 1) ** 2 < share * (2 * radius + 1) ** 2 + 1e-6
+    assert _farthest(influence) == radius
+
+
+def test_influence_is_that_of_the_network():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    network = {"widths": [4], "depths": [1]}
+    module = fit(small_recipe(seed=0, n_steps=2, network=network, data={"patch_px": 16}), [image]).module
+    influence = _influence(module, Photographs([image], [image], ""), 25.0, 6)
+    assert influence.sum() == pytest.approx(1)
+    assert influence.shape == (49, 49)
+    assert np.unravel_index(influence.argmax(), influence.shape) == (24, 24)
+    # Places of either parity were taken, so that the bound is met on some side but never passed.
+    assert module.network.radius_px - 1 <= _farthest(influence) <= module.network.radius_px
+
+
+def test_maps_are_logarithmic():
+    influence = np.zeros((241, 241))
+    influence[120, 120:124] = 1, 0.1, 1e-5, 1e-9
+    image = as_map(influence)
+    assert image.shape == (113, 113, 3)
+    assert image[56, 56:61, 0].tolist() == [255, 204, 0, 0, 0]
+    assert as_map(influence[100:141, 100:141]).shape == (41, 41, 3)
+
+
+def test_an_arm_runs():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    measured = [STUDY.run(arm, Photographs([image], [image], "")) for arm in STUDY.arms(Effort.QUICK, 1)]
+    assert [one["radius_px"] for one in measured] == list(RADII)
+    assert len({one["weak_psnr"] for one in measured}) == 4
+    assert measured[0]["weak_psnr"] != measured[0]["strong_psnr"]
+    assert all(one["farthest_px"] <= one["radius_px"] for one in measured)
+    assert measured[0]["strong_map"].shape == (49, 49, 3)
