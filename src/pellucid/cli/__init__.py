@@ -18,6 +18,7 @@ from pellucid.errors import OutputError, PellucidError
 from pellucid.evaluation.command import evaluate_command
 from pellucid.lab.command import app as lab_app
 from pellucid.training.command import export_command, train_command
+from pellucid.web.command import serve_command
 
 app = typer.Typer(
     name="pellucid",
@@ -55,6 +56,7 @@ app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("export")(export_command)
+app.command("serve")(serve_command)
 app.add_typer(lab_app, name="lab")
 
 

@@ -1,0 +1,1 @@
+"""The service: a web page and an HTTP API, with the work done in processes that may be killed."""

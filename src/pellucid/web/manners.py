@@ -1,0 +1,133 @@
+"""How long the service has patience with a connection.
+
+Requests enter and answers leave as they are; slow ones are cut off. It knows nothing of what is in them.
+"""
+
+import asyncio
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+#: How long the headers of a request may take.
+HEAD_S = 10.0
+#: How long a refused upload is still read, so that its client is not cut off before it sees why.
+LINGER_S = 5.0
+_PIECE_BYTES = 1 << 18
+
+
+class PunctualProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which by itself waits for ever for a request's headers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for the first request."""
+        super().connection_made(transport)
+        self._late: asyncio.TimerHandle | None = None
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first of a request's headers start the clock, the last stop it."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+        else:
+            self._expect_nothing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class Manners:
+    """Passes answers on in pieces that a client must fetch in time, and reads refused uploads to their end.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    time_limit_s : float
+        For each piece of an answer.
+    """
+
+    def __init__(self, app: ASGIApp, time_limit_s: float) -> None:
+        self._app = app
+        self._time_limit_s = time_limit_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(Headers(scope=scope), receive, send, self._time_limit_s)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except BaseException:
+            # What the app says of a connection that was given up is of no interest.
+            if not exchange.is_given_up:
+                raise
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, headers: Headers, receive: Receive, send: Send, time_limit_s: float) -> None:
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._receive, self._send, self._time_limit_s = receive, send, time_limit_s
+        self._is_unread = has_body
+        # Such a client sends nothing before it is told to.
+        self._is_waiting = headers.get("expect", "").lower() == "100-continue"
+        self._must_close = False
+        self.is_given_up = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_waiting = False
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._is_unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._must_close = self._is_unread
+            if self._must_close:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await self._pass(message)
+            return
+        body, is_last = memoryview(message.get("body", b"")), not message.get("more_body", False)
+        for start in range(0, len(body), _PIECE_BYTES):
+            await self._pass(_body(bytes(body[start : start + _PIECE_BYTES]), more=True))
+        if is_last:
+            if self._must_close:
+                await self._linger()
+            await self._pass(_body(b"", more=False))
+
+    async def _pass(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                await self._send(message)
+        except TimeoutError:
+            self.is_given_up = True
+            raise
+
+    async def _linger(self) -> None:
+        """Read what is still coming and forget it."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while self._is_unread and not self._is_waiting:
+                    await self.receive()
+        except TimeoutError:
+            return
+
+
+def _body(content: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": content, "more_body": more}
