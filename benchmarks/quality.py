@@ -1,7 +1,8 @@
 """What the bundled models score: ``python benchmarks/quality.py FOLDER...``.
 
 Each FOLDER is a test set: colour sets such as CBSD68 are measured with the colour model, sets of gray images such as
-BSD68 with the gray one. Prints mean PSNR and SSIM for unclipped white Gaussian noise of sigma 15, 25 and 50, seed 0.
+BSD68 with the gray one, or all with the one that ``--model`` names. Prints mean PSNR and SSIM for unclipped white
+Gaussian noise of sigma 15, 25 and 50, seed 0.
 With ``--write`` the scores also go into the models' cards.
 """
 
@@ -19,11 +20,11 @@ from pellucid.training.export import to_toml
 SIGMAS = (15, 25, 50)
 
 
-def measure(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Give the model that fits a test set, and its scores on the set."""
+def measure(folder: Path, model: str | None) -> tuple[str, dict[str, Any]]:
+    """Give the model that is named or else fits a test set, and its scores on the set."""
     paths = expand([folder])
     n_channels = images.read_header(paths[0]).n_channels
-    name = DEFAULT_NAMES[n_channels]
+    name = model or DEFAULT_NAMES[n_channels]
     scores = evaluate(paths, [name], SIGMAS, gray=n_channels == 1).summary()
     key = folder.resolve().name
     return name, {
@@ -45,9 +46,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--write", action="store_true", help="write the scores into the models' cards")
+    parser.add_argument("--model", metavar="NAME", help="a bundled model")
     options = parser.parse_args()
     for folder in options.folders:
-        name, scores = measure(folder)
+        name, scores = measure(folder, options.model)
         for key, values in scores.items():
             print(f"{name:<8}{key:<16}{' / '.join(str(value) for value in values)}   (sigma 15 / 25 / 50)", flush=True)
         if options.write:
