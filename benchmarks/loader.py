@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = {"name": "loader", "summary": "the shape of the shipped models", "n_steps": 1000}
     recipe = parse_recipe({**about, "network": SHAPE, "data": data}, "benchmark")
     sampler = soil_images(find_images(options.data, options.patch), recipe)
-    print(surroundings())
+    about = surroundings()
+    print(f"{about['processor']}, {torch.get_num_threads()} threads; {about['system']}; torch {torch.__version__}")
     memory, loader = measure(build_step(recipe), sampler, options.batch, options.rounds, options.steps)
     for name, seconds in (("memory", memory), ("loader", loader)):
         print(f"{name:<8}{1 / median(seconds):8.2f} steps/s   {median(seconds) * 1e3:7.1f} ms a step")

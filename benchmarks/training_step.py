@@ -49,7 +49,7 @@ def our_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
         torch.nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
         optimizer.step()
         average(averages, weights, 1000)
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
@@ -65,7 +65,7 @@ def plain_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     recipe = parse_recipe({**RECIPE, "network": SHAPE}, "benchmark")
     batch = make_batch(options.batch, options.patch)
-    print(surroundings())
+    about = surroundings()
+    print(f"{about['processor']}, {torch.get_num_threads()} threads; {about['system']}; torch {torch.__version__}")
     medians = time_in_turn(
         {"pellucid": our_step(recipe, batch), "plain fp32": plain_step(recipe, batch)}, options.rounds, options.steps
     )
