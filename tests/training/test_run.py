@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -89,21 +88,22 @@ def test_a_run_resumed_at_its_end_gives_the_same_weights(
 
 
 def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_does_so_exactly(
-    run: Path, tiny: Recipe, clean_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tiny: Recipe, clean_folder: Path, tmp_path: Path
 ) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(to_toml(TINY))
     out = tmp_path / "asked"
-
-    def ask() -> None:
+    command = [sys.executable, "-m", "pellucid", "train", recipe, "--data", clean_folder, "--out", out]
+    # A process of its own, as users have it: in one that has run the inference engine too, an interrupt of training
+    # ended in a crash that is not understood yet.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (out / "checkpoints" / "step=4.ckpt").exists():
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny, clean_folder, out)
-    asking.join()
-    said = re.search(r"stopped after step (\d+), checkpoint saved: go on with --resume", capsys.readouterr().err)
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130, told
+    said = re.search(r"stopped after step (\d+), checkpoint saved: go on with --resume", told)
     assert said is not None
     newest = newest_checkpoint(out)
     assert newest is not None
