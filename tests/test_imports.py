@@ -52,6 +52,7 @@ def test_public_names() -> None:
         "noise_level",
         "runtime",
         "views",
+        "web",
         "tiling",
         "images",
         "files",
@@ -63,3 +64,9 @@ def test_public_names() -> None:
         "models",
     }
     assert public - modules <= set(pellucid.__all__)
+
+
+def test_the_engine_reports_to_nobody():
+    loaded = modules_after("import pellucid, numpy; pellucid.denoise(numpy.zeros((8, 8)), sigma=0.1)")
+    assert "openvino" in loaded
+    assert not {name for name in loaded if name.startswith("openvino_telemetry.")}

@@ -5,6 +5,7 @@ from. Importing it does not load the engine; making a Network does.
 """
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -45,9 +46,20 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _load_engine() -> Any:
+    """Import OpenVINO (100 MB; not everyone who imports this file runs a network) without its telemetry.
+
+    On import that reports to a server on the internet, from a fork of this process.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that its import fails
+    import openvino  # noqa: PLC0415
+
+    return openvino
+
+
 def engine_info() -> EngineInfo:
     """Ask the engine what it is and where it can run."""
-    import openvino  # noqa: PLC0415 (loads 100 MB; not everyone who imports this file runs a network)
+    openvino = _load_engine()
 
     core = openvino.Core()
     devices = {name.lower(): str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
@@ -90,7 +102,7 @@ class Network:
     def __init__(
         self, card: ModelCard, *, device: str = "auto", precision: str = "auto", n_threads: int | None = None
     ) -> None:
-        import openvino  # noqa: PLC0415
+        openvino = _load_engine()
 
         self.card = card
         self.n_threads = default_threads() if n_threads is None else n_threads

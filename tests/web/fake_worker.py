@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 from pellucid.web.frames import Frame, read_frame, write_frame
 
@@ -18,6 +20,11 @@ while (job := read_frame(sys.stdin.buffer)) is not None:
     if task == "grow":
         hoard.append(b"x" * job.fields["n_bytes"])
         time.sleep(job.fields.get("seconds", 0))
+    if task == "breed":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        child = subprocess.Popen(["sleep", "60"])
+        Path(job.fields["note"]).write_text(str(child.pid))
+        time.sleep(30)
     if task == "babble":
         sys.stdout.buffer.write(b"\0\0\0\2" + bytes(8) + b"!!")
         sys.stdout.buffer.flush()

@@ -161,3 +161,22 @@ def test_who_fetches_it_gets_all_of_it() -> None:
             assert len((await answer(reader)).partition(b"\r\n\r\n")[2]) == 50_000_000
 
     run(test)
+
+
+def test_an_answer_that_was_given_up_is_no_error_and_an_error_is_one() -> None:
+    async def stuck(_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def nothing() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    async def test() -> None:
+        scope = {"type": "http", "method": "GET", "headers": []}
+        await Manners(lavish, 0.05)(scope, nothing, stuck)
+        with pytest.raises(ZeroDivisionError):
+            await Manners(broken, 0.05)(scope, nothing, stuck)
+
+    run(test)

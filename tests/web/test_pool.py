@@ -108,6 +108,18 @@ def test_a_lost_worker_fails_its_own_request_only(
     run(test)
 
 
+def test_what_a_worker_has_started_ends_with_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(time_limit_s=0.5) as pool:
+            with pytest.raises(ProblemError):
+                await ask(pool, "breed", note=str(tmp_path / "child"))
+            child = (tmp_path / "child").read_text()
+            await until(lambda: not Path(f"/proc/{child}/cmdline").exists())
+            assert (await ask(pool, "echo"))["kind"] == "result"
+
+    run(test)
+
+
 def test_an_idle_worker_that_dies_is_replaced_and_no_request_fails() -> None:
     async def test() -> None:
         async with running() as pool:

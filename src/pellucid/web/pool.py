@@ -79,7 +79,7 @@ class Pool:
         self._arrived = asyncio.Semaphore(0)
         self._keepers: list[asyncio.Task[None]] = []
         self._busy: set[Job] = set()
-        self._is_closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._job_s = 1.0
         self.n_ready = 0
 
@@ -94,14 +94,18 @@ class Pool:
 
     async def close(self) -> None:
         """Kill the workers; what they had in hand gets a ProblemError."""
-        self._is_closed = True
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        # Shielded: a worker whose end was not waited for would leave its pipes open.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         for job in (*self._busy, *self._waiting):
             job.replies.put_nowait(ProblemError(503, "the service is stopping; send the request again later"))
         self._waiting.clear()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._keepers = []
 
     def check_room(self) -> None:
         """Refuse what could not be taken.
@@ -111,7 +115,7 @@ class Pool:
         ProblemError
             Too many jobs wait already, or the service is stopping.
         """
-        if self._is_closed:
+        if self._closing is not None:
             raise ProblemError(503, "the service is stopping; send the request again later")
         if self.n_waiting >= self._settings.n_waiting:
             seconds = max(1, math.ceil(self._job_s * self.n_waiting / self._settings.n_workers))

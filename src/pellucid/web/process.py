@@ -4,8 +4,10 @@ A job enters, the frames of its answer leave, or WorkerLostError. It knows nothi
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -120,9 +122,10 @@ class WorkerProcess:
             await asyncio.wait({talk})
 
     async def kill(self) -> None:
-        """End the process at once."""
-        if self._process.returncode is None:
-            self._process.kill()
+        """End the process at once, and what it may have started itself."""
+        # It leads a group of its own. Were a child of it left alive, it would hold the pipe open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         # Reads what is left in the pipe and closes it.
         await self._process.communicate()
 
@@ -161,7 +164,7 @@ class WorkerProcess:
             raise WorkerLostError("abandoned", ProblemError(503, "the client has gone"))
 
     async def _crashed(self) -> WorkerLostError:
-        # A pipe ends before the exit code is known, and a signal sent in between would lose the code.
+        # A pipe ends before the exit code is known.
         await asyncio.wait({self.gone}, timeout=_DYING_S)
         await self.kill()
         code = self._process.returncode

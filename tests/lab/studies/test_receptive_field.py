@@ -12,7 +12,7 @@ from pellucid.lab.style import applied
 from pellucid.training.module import build_network
 
 VERDICTS = [(0.5, Verdict.SUPPORTS), (-0.5, Verdict.CONTRADICTS), (0.0, Verdict.CANNOT_TELL)]
-RADII = (9, 23, 51, 107)
+RADII = (13, 23, 51, 107)
 
 
 def made_up(*, weak=0.1, strong=0.5, smooth_more=0.3, reach_more=10, spread=0.02, n_seeds=3):
@@ -46,7 +46,7 @@ def test_networks_cost_the_same_and_look_ever_farther():
             small_recipe(
                 seed=0,
                 n_steps=1,
-                network={"widths": list(arm.settings["widths"]), "depths": [1] * arm.settings["levels"]},
+                network={"widths": list(arm.settings["widths"]), "depths": list(arm.settings["depths"])},
             ).network
         )
         for arm in arms
@@ -77,9 +77,9 @@ def test_quality(noise, level, gain, verdict):
         Verdict.CONTRADICTS: f"A wide field does not pay in noise of level {level}",
         Verdict.CANNOT_TELL: f"Whether a wide field pays in noise of level {level} cannot be told",
     }
-    assert found.text.startswith(f"{words[verdict]}: from 9 to 107 pixels")
+    assert found.text.startswith(f"{words[verdict]}: from 13 to 107 pixels")
     if gain:
-        assert f"the one of {107 if gain > 0 else 9} pixels is best" in found.text
+        assert f"the one of {107 if gain > 0 else 13} pixels is best" in found.text
 
 
 @pytest.mark.parametrize(("more", "verdict"), VERDICTS)
@@ -127,7 +127,7 @@ def test_figures_show_what_was_measured():
     assert [container.get_label() for container in kinds] == ["all pixels", "edges", "smooth areas"]
     assert float(kinds[2].lines[0].get_ydata()[-1]) == pytest.approx(3.15)
     titles = [axes.get_title() for axes in drawings["influence"].figure.axes[:8]]
-    assert titles[0] == "reach 5 of 9 px"
+    assert titles[0] == "reach 5 of 13 px"
     assert titles[-1] == "reach 18 of 107 px"
 
 
