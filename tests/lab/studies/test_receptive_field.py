@@ -95,15 +95,28 @@ def test_strong_noise_against_weak(more, verdict):
 
 @pytest.mark.parametrize(("more", "verdict"), VERDICTS)
 def test_smooth_areas_against_edges(more, verdict):
-    found = STUDY.find(made_up(smooth_more=more))[4]
-    assert found.verdict is verdict
-    words = {Verdict.SUPPORTS: "It is smooth areas", Verdict.CONTRADICTS: "Edges", Verdict.CANNOT_TELL: "Whether"}
-    assert found.text.startswith(words[verdict])
+    words = {
+        Verdict.SUPPORTS: "Looking far suits smooth areas better than edges in noise",
+        Verdict.CONTRADICTS: "Looking far suits edges better than smooth areas in noise",
+        Verdict.CANNOT_TELL: "It cannot be told whether looking far suits smooth areas or edges better in noise",
+    }
+    for found, level in zip(STUDY.find(made_up(smooth_more=more))[4:6], (15, 50), strict=True):
+        assert found.verdict is verdict
+        assert found.text.startswith(f"{words[verdict]} of level {level}: the widest field")
+
+
+def test_each_noise_level_has_its_own_verdict():
+    results = made_up(smooth_more=0.5)
+    for result in results:
+        result.measured["weak_smooth"] = result.measured["weak_edges"] - 0.3 * result.arm.settings["levels"]
+    weak, strong = STUDY.find(results)[4:6]
+    assert weak.verdict is Verdict.CONTRADICTS
+    assert strong.verdict is Verdict.SUPPORTS
 
 
 @pytest.mark.parametrize(("more", "start"), [(9, "Networks look farther"), (-9, "Networks look less"), (0, "Whether")])
 def test_reach(more, start):
-    found = STUDY.find(made_up(reach_more=more))[5]
+    found = STUDY.find(made_up(reach_more=more))[6]
     assert found.verdict is None
     assert found.text.startswith(start)
     assert "may look 107 pixels far, 90% of the gradient lies within 8 pixels in noise of level 15" in found.text

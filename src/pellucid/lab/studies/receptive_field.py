@@ -140,9 +140,10 @@ def _find(results: Results) -> list[Finding]:
     costs, radii = ([float(r[name]) for r in results] for name in ("macs_per_px", "radius_px"))
     weak, strong = ({kind: _gain(results, f"{noise}_{kind}") for kind in _KINDS} for noise in _NOISES)
     told = dict(zip(_NOISES, results.all[0].arm.settings["sigmas"], strict=True))
-    smooth_or_edges = mean_of(_less(strong["smooth"], strong["edges"]))
+    both = (("weak", weak), ("strong", strong))
     strong_or_weak = mean_of(_less(strong["psnr"], weak["psnr"]))
     within = all(result["farthest_px"] <= result["radius_px"] for result in results)
+    n_steps = results.all[0].arm.settings["n_steps"]
     fields = f"from {min(radii):.0f} to {max(radii):.0f} pixels of radius"
     return [
         Finding(
@@ -153,22 +154,28 @@ def _find(results: Results) -> list[Finding]:
         *(
             Finding(
                 f"{_HELPS[judge(mean_of(gains['psnr']))].format(sigma=told[noise])}: {fields} the PSNR changes by "
-                f"{mean_of(gains['psnr']):+.2f} dB; of all fields the one of {_best(results, noise)} is best.",
+                f"{mean_of(gains['psnr']):+.2f} dB at equal cost and after {n_steps:,} steps; of all fields the one of "
+                f"{_best(results, noise)} is best.",
                 judge(mean_of(gains["psnr"])),
             )
-            for noise, gains in zip(_NOISES, (weak, strong), strict=True)
+            for noise, gains in both
         ),
         Finding(
             f"{_MATTERS[judge(strong_or_weak)]}: the two gains differ by {strong_or_weak:+.2f} dB.",
         ),
-        Finding(
-            f"{_WHERE[judge(smooth_or_edges)]}: in noise of level {told['strong']:g} the widest field changes the PSNR "
-            f"of smooth areas by {mean_of(strong['smooth']):+.2f} dB and that of edges by "
-            f"{mean_of(strong['edges']):+.2f} dB, a difference of {smooth_or_edges:+.2f} dB.",
-            judge(smooth_or_edges),
-        ),
+        *(_find_where(told[noise], gains) for noise, gains in both),
         _find_reach(results, told),
     ]
+
+
+def _find_where(sigma: float, gains: dict[str, dict[int, float]]) -> Finding:
+    smooth_or_edges = mean_of(_less(gains["smooth"], gains["edges"]))
+    return Finding(
+        f"{_WHERE[judge(smooth_or_edges)]} in noise of level {sigma:g}: the widest field changes the PSNR of smooth "
+        f"areas by {mean_of(gains['smooth']):+.2f} dB and that of edges by {mean_of(gains['edges']):+.2f} dB, a "
+        f"difference of {smooth_or_edges:+.2f} dB.",
+        judge(smooth_or_edges),
+    )
 
 
 def _find_reach(results: Results, told: dict[str, float]) -> Finding:
@@ -209,9 +216,9 @@ _MATTERS = {
     Verdict.CANNOT_TELL: "Whether a wide field is worth more in strong noise cannot be told",
 }
 _WHERE = {
-    Verdict.SUPPORTS: "It is smooth areas, with their long trends, that profit from a wide field",
-    Verdict.CONTRADICTS: "Edges profit from a wide field more than smooth areas do",
-    Verdict.CANNOT_TELL: "Whether edges or smooth areas profit more from a wide field cannot be told",
+    Verdict.SUPPORTS: "Looking far suits smooth areas better than edges",
+    Verdict.CONTRADICTS: "Looking far suits edges better than smooth areas",
+    Verdict.CANNOT_TELL: "It cannot be told whether looking far suits smooth areas or edges better",
 }
 _REACHES = {
     Verdict.SUPPORTS: "Networks look farther in stronger noise",

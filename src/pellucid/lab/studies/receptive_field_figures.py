@@ -55,8 +55,8 @@ def _draw_quality(results: Results) -> Drawing:
     panels[0].set_ylabel("PSNR on held-out photographs, dB")
     return Drawing(
         figure,
-        "Mean PSNR of networks that cost the same and look less or more far, with 95 % intervals over seeds. Look at "
-        "where each curve stops rising. The two panels have scales of their own.",
+        "Mean PSNR of networks that cost the same and look less or more far, with 95 % intervals over seeds. Look for "
+        "the radius at which each curve is highest. The two panels have scales of their own.",
     )
 
 
