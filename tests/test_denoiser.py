@@ -128,7 +128,8 @@ def test_depth_is_used_not_only_kept(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25)
     deep = pellucid.denoise(noisy.astype(np.uint16) * 257, sigma=0.1)
     shallow = pellucid.denoise(noisy, sigma=0.1)
-    assert np.abs(deep / 257 - shallow).max() <= 0.5 + 1e-6
+    # Each is rounded to its own steps: half of one of 8 bits, and half of one of 16.
+    assert np.abs(deep / 257 - shallow).max() <= 0.5 + 0.5 / 257 + 1e-6
     assert len(np.unique(deep)) > 10_000
 
 

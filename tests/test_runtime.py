@@ -1,5 +1,7 @@
 import hashlib
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -89,3 +91,21 @@ def test_a_network_with_other_channels_than_its_card_is_refused(tmp_path: Path) 
     folder = with_network(tmp_path / "swapped", find_model("color").read_network())
     with pytest.raises(ModelError, match="does not fit its card"):
         Network(find_model(folder))
+
+
+def test_signals_are_survived_whatever_order_networks_go_in() -> None:
+    """In a process of its own: what went wrong was a crash."""
+    script = """
+import gc, signal
+from pellucid.catalog import find_model
+from pellucid.runtime import Network
+first, second = Network(find_model("fast")), Network(find_model("gray"))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")

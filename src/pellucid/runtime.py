@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ DEVICES = ("auto", "cpu", "gpu", "npu")
 PRECISIONS = ("auto", "fp32", "bf16")
 #: Compiled shapes kept at once. An image has one shape of tile; a second stays for the image after next.
 N_COMPILED = 2
+_CORE_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,27 @@ def _load_engine() -> Any:
     return openvino
 
 
+@lru_cache
+def _make_core() -> Any:
+    return _load_engine().Core()
+
+
+def _core() -> Any:
+    """Give this process's one OpenVINO core, which is never let go.
+
+    A core gives the thread that makes it a stack for signals and puts the former one back when it goes. Cores that go
+    in another order than they came leave a stack that has been freed, and the next signal ends the process
+    (OpenVINO 2026.4).
+    """
+    with _CORE_LOCK:
+        return _make_core()
+
+
 def engine_info() -> EngineInfo:
     """Ask the engine what it is and where it can run."""
-    openvino = _load_engine()
-
-    core = openvino.Core()
+    core = _core()
     devices = {name.lower(): str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
-    return EngineInfo(openvino.__version__.split("-")[0], devices, _has_bf16(core))
+    return EngineInfo(_load_engine().__version__.split("-")[0], devices, _has_bf16(core))
 
 
 def _has_bf16(core: Any) -> bool:
@@ -102,13 +118,11 @@ class Network:
     def __init__(
         self, card: ModelCard, *, device: str = "auto", precision: str = "auto", n_threads: int | None = None
     ) -> None:
-        openvino = _load_engine()
-
         self.card = card
         self.n_threads = default_threads() if n_threads is None else n_threads
         if self.n_threads < 1:
             raise ParameterError(f"threads {n_threads}: give at least 1")
-        self._core = openvino.Core()
+        self._core = _core()
         self.device = _choose_device(self._core, device)
         self.precision = _choose_precision(self._core, self.device, precision)
         content = card.read_network()

@@ -94,8 +94,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_does_so_exactly(
     recipe.write_text(to_toml(TINY))
     out = tmp_path / "asked"
     command = [sys.executable, "-m", "pellucid", "train", recipe, "--data", clean_folder, "--out", out]
-    # A process of its own, as users have it: in one that has run the inference engine too, an interrupt of training
-    # ended in a crash that is not understood yet.
+    # A process of its own, as users have it.
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (out / "checkpoints" / "step=4.ckpt").exists():
             assert process.poll() is None

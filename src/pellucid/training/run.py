@@ -32,6 +32,7 @@ from pellucid.training.distributed import World, find_world, joined, launch, on_
 from pellucid.training.folder import WEIGHTS_FILE
 from pellucid.training.module import DenoisingModule
 from pellucid.training.pictures import Pictures
+from pellucid.training.precision import fastest_precision
 from pellucid.training.progress import ProgressLine, say, say_data
 from pellucid.training.recipe import Recipe
 from pellucid.training.records import EventFile, JsonLines
@@ -98,6 +99,8 @@ def train(
         raise RecipeError(
             f"data.batch_size is {recipe.data.batch_size}: make it a multiple of the {n_ranks} processes that share it"
         )
+    if recipe.precision == "auto":
+        recipe = recipe.model_copy(update={"precision": fastest_precision()})
     if processes > 1:
         paths = {"data": str(data), "out": str(out), "noisy": None if noisy is None else str(noisy)}
         return Path(launch({"recipe": recipe.model_dump(mode="json"), **paths, "resume": resume}, processes))
@@ -149,7 +152,10 @@ class _Run:
         """Tell what is trained on what, and refuse other data than the run was begun with."""
         say_data(split.record.n_images, split.n_held_out, split.record.skipped)
         n_parameters = sum(p.numel() for p in module.network.parameters())
-        say(f"network: {n_parameters:,} parameters, {module.network.macs_per_px / 1e3:.1f} kMAC/px; run: {self.out}")
+        say(
+            f"network: {n_parameters:,} parameters, {module.network.macs_per_px / 1e3:.1f} kMAC/px, "
+            f"trained in {self.recipe.precision}; run: {self.out}"
+        )
         path = self.out / folder.DATA_FILE
         facts = {"folder": str(data), "n_held_out": split.n_held_out, **asdict(split.record)}
         if path.exists():

@@ -18,9 +18,6 @@ from pellucid.web.workshop import Workshop
 
 def main() -> None:
     """Say "ready", then answer jobs until stdin ends."""
-    # Where it is installed, the engine reports its use to another host, from a fork of this process: its threads' locks
-    # can be held there for ever, and nobody has agreed to be reported.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     answers = _claim_stdout()
     jobs: SimpleQueue[Frame] = SimpleQueue()
     threading.Thread(target=_read_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
