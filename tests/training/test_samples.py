@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
+from pellucid.evaluation.camera.deviation import deviation_map
 from pellucid.evaluation.compression import Jpeg
 from pellucid.evaluation.noise import GaussianRange
 from pellucid.training.data import load_images
@@ -57,6 +58,28 @@ def test_samples_of_gaussian_noise_are_what_they_always_were(kept_share: float) 
     for name in ("noisy", "clean", "sigma"):
         digest.update(batch[name].numpy().tobytes())
     assert digest.hexdigest() == CHECKSUMS[kept_share]
+
+
+def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sampler: PatchSampler) -> None:
+    table = {"kind": "photograph", "iso_min": 6400.0, "gaussian_share": 0.0, "clean_share": 0.0}
+
+    def photographs(kept_share: float) -> PatchSampler:
+        return soil_images(sampler.images, recipe(noise=[table], kept_share=kept_share))
+
+    plain, keeping = photographs(0.0), photographs(1.0)
+    shares = []
+    for index in range(30):
+        noisy, target, sigma = plain.sample(index)
+        assert np.array_equal(sigma, np.minimum(deviation_map(noisy, target), np.float32(60 / 255)))
+        same, softer, less = keeping.sample(index)
+        assert np.array_equal(same, noisy)
+        share = float(np.vdot(softer - target, noisy - target) / np.vdot(noisy - target, noisy - target))
+        np.testing.assert_allclose(softer, target + share * (noisy - target), atol=1e-6)
+        np.testing.assert_allclose(less, (1 - share) * sigma, atol=1e-6)
+        shares.append(share)
+    assert 0 <= min(shares) < 0.1
+    assert 0.4 < max(shares) <= 0.5
+    assert plain.batch(0, 2)["sigma"].shape == (2, 1, *plain.batch(0, 2)["noisy"].shape[2:])
 
 
 @pytest.mark.parametrize("kind", ["patches", "pairs"])

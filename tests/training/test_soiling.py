@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
+from pellucid.evaluation.camera.photograph import Camera
 from pellucid.evaluation.compression import Jpeg
 from pellucid.evaluation.noise import Gaussian, GaussianRange, PoissonGaussian, SaltAndPepper, Speckle, Uniform
 from pellucid.training.recipe import DataRecipe, NoiseRecipe
@@ -20,13 +21,19 @@ KINDS: dict[str, type] = {
     "salt_and_pepper": SaltAndPepper,
     "speckle": Speckle,
     "jpeg": Jpeg,
+    "photograph": Camera,
 }
-#: All but JPEG, whose error depends on more than the brightness.
-POINTWISE = sorted(KINDS.keys() - {"jpeg"})
+#: All but those whose error depends on more than the brightness.
+POINTWISE = sorted(KINDS.keys() - {"jpeg", "photograph"})
 
 
 def source(*tables: dict[str, Any]) -> NoiseSource:
     return noise_source(DataRecipe.model_validate({"noise": list(tables)}).noise)
+
+
+def pure(kind: str) -> dict[str, Any]:
+    """Give a table of one kind of noise, with no other mixed in."""
+    return {"kind": kind} | ({"gaussian_share": 0.0, "clean_share": 0.0} if kind == "photograph" else {})
 
 
 def draws(noise: NoiseSource, n: int = 300) -> list[Any]:
@@ -51,7 +58,7 @@ def test_a_recipe_can_name_all_kinds_and_no_other() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_gives_its_kind_with_parameters_that_differ(kind: str) -> None:
-    drawn = draws(source({"kind": kind}))
+    drawn = draws(source(pure(kind)))
     assert {type(noise) for noise in drawn} == {KINDS[kind]}
     assert len(set(drawn)) > 50
 
@@ -127,7 +134,7 @@ def test_halved_jpeg_has_half_the_steps(low: int, length: int) -> None:
 
 
 def test_of_several_tables_each_patch_gets_one() -> None:
-    mixture = source(*({"kind": kind} for kind in KINDS))
+    mixture = source(*(pure(kind) for kind in KINDS))
     drawn = draws(mixture)
     shares = [np.mean([type(noise) is kind for noise in drawn]) for kind in KINDS.values()]
     assert min(shares) > 0.1
@@ -136,6 +143,28 @@ def test_of_several_tables_each_patch_gets_one() -> None:
     assert isinstance(mixture, Mixture)
     halved = mixture.halved()
     assert halved.sources == tuple(part.halved() for part in mixture.sources)
+
+
+def test_photographs_come_with_white_noise_and_with_none() -> None:
+    noise = source({"kind": "photograph", "gaussian_share": 0.3, "clean_share": 0.2, "sigma_max": 40.0})
+    drawn = draws(noise, 1000)
+    white = [one.sigma * 255 for one in drawn if isinstance(one, Gaussian)]
+    cameras = [one for one in drawn if isinstance(one, Camera)]
+    assert len(white) + len(cameras) == 1000
+    assert np.mean(np.array(white) == 0) == pytest.approx(0.1 / 0.4, abs=0.06)
+    assert len(white) / 1000 == pytest.approx(0.4, abs=0.05)
+    assert max(white) == pytest.approx(40, abs=0.5)
+    assert np.mean([one.sensor.is_silent for one in cameras]) == pytest.approx(0.1 / 0.6, abs=0.05)
+    assert noise.sigma_max == 60 / 255
+    assert noise.halved() == GaussianRange(0, 20 / 255)
+
+
+def test_cameras_are_as_the_table_says() -> None:
+    table = {**pure("photograph"), "iso_min": 400.0, "iso_max": 800.0, "quality_min": 70, "quality_max": 72}
+    cameras = draws(source(table))
+    assert {camera.jpeg.quality for camera in cameras} == {70, 71, 72}
+    shots = [camera.sensor.shot for camera in cameras]
+    assert 4 / 60_000 * 0.99 < min(shots) < max(shots) < 8 / 10_000 * 1.01
 
 
 def test_one_table_alone_needs_no_choice() -> None:
@@ -148,8 +177,14 @@ def test_one_table_alone_needs_no_choice() -> None:
         ({"kind": "gaussian", "sigma_min": 60.0}, r"gaussian: sigma_min 60\.0 is above sigma_max 55\.0"),
         ({"kind": "poisson_gaussian", "gain_min": 0.5}, r"gain_min 0\.5 is above gain_max 0\.02"),
         ({"kind": "jpeg", "quality_min": 96}, "quality_min 96 is above quality_max 95"),
+        ({"kind": "photograph", "iso_min": 3e4}, r"iso_min 30000\.0 is above iso_max 25600\.0"),
     ],
 )
 def test_bounds_in_the_wrong_order_are_named(table: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         source({"kind": "uniform"}, table)
+
+
+def test_shares_above_one_are_named() -> None:
+    with pytest.raises(ValueError, match=r"gaussian_share 0\.7 and clean_share 0\.4: above 1 together"):
+        source({"kind": "photograph", "gaussian_share": 0.7, "clean_share": 0.4})

@@ -100,8 +100,35 @@ class JpegNoise(_Table):
     quality_max: int = Field(default=95, ge=1, le=100)
 
 
+class PhotographNoise(_Table):
+    """What cameras leave in their photographs, with some white noise and some without any; see `camera.ranges`."""
+
+    kind: Literal["photograph"]
+    iso_min: float = Field(default=100.0, gt=0.0)
+    iso_max: float = Field(default=25600.0, gt=0.0)
+    quality_min: int = Field(default=50, ge=1, le=100, description="of JPEG")
+    quality_max: int = Field(default=100, ge=1, le=100)
+    gaussian_share: float = Field(default=0.25, ge=0.0, le=1.0, description="share of patches with white noise instead")
+    sigma_max: float = Field(default=55.0, gt=0.0, description="of the white noise, 0..255 scale")
+    clean_share: float = Field(default=0.1, ge=0.0, le=1.0, description="share of patches without noise")
+
+    @model_validator(mode="after")
+    def _shares_of_one(self) -> Self:
+        if self.gaussian_share + self.clean_share > 1:
+            raise ValueError(
+                f"gaussian_share {self.gaussian_share:g} and clean_share {self.clean_share:g}: above 1 together"
+            )
+        return self
+
+
 NoiseRecipe = Annotated[
-    GaussianNoise | PoissonGaussianNoise | UniformNoise | SaltAndPepperNoise | SpeckleNoise | JpegNoise,
+    GaussianNoise
+    | PoissonGaussianNoise
+    | UniformNoise
+    | SaltAndPepperNoise
+    | SpeckleNoise
+    | JpegNoise
+    | PhotographNoise,
     Field(discriminator="kind"),
 ]
 

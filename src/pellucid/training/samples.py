@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
+from pellucid.evaluation.camera.deviation import deviation_map
+from pellucid.evaluation.camera.photograph import Camera
 from pellucid.evaluation.noise import Gaussian
 from pellucid.images import Samples
 from pellucid.training.recipe import Recipe
@@ -20,7 +22,7 @@ from pellucid.training.soiling import NoiseSource, noise_source
 
 Batch = dict[str, torch.Tensor]
 Patch = NDArray[np.float32]
-Sample = tuple[Patch, Patch, np.float32]
+Sample = tuple[Patch, Patch, Patch | np.float32]
 
 #: How far a pair's noisiest patch is trusted to be above the noisiest pair as a whole.
 HEADROOM = 1.25
@@ -42,7 +44,7 @@ class Sampler(Protocol):
         -------
         noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
             On the [0, 1] scale, not clipped.
-        sigma : float32
+        sigma : float32, or ndarray of shape (patch_px, patch_px, 1), float32
             The noise's standard deviation, on the same scale: what the network is told.
         """
         ...
@@ -57,7 +59,8 @@ class PatchSampler:
     """Cuts, turns and soils patches of clean images.
 
     The network is told the deviation of Gaussian noise as it was drawn. Other noise depends on the image; of it the
-    network is told the root mean square over the patch, which is what an estimate of the noise is about.
+    network is told the root mean square over the patch, which is what an estimate of the noise is about; of a camera's
+    the deviation about each pixel, since it differs from place to place.
 
     Attributes
     ----------
@@ -88,11 +91,21 @@ class PatchSampler:
         image = self.images[int(rng.integers(len(self.images)))]
         clean = _draw_cut(rng, image.shape, self.patch_px).of(image)
         noise = self.noise.draw(rng)
-        if rng.random() < self.kept_share:
+        keeps_some = rng.random() < self.kept_share
+        if isinstance(noise, Camera):
+            return self._photograph(noise, clean, rng, keeps_some=keeps_some)
+        if keeps_some:
             clean = self.noise.halved().draw(rng)(clean, rng)
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
         return noisy, clean, sigma
+
+    def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
+        """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
+        noisy, target = camera.pair(clean, rng)
+        share = rng.uniform(0, 0.5) if keeps_some else 0.0
+        sigma = np.minimum(deviation_map(noisy, target), np.float32(self.sigma_max))
+        return noisy, target + np.float32(share) * (noisy - target), np.float32(1 - share) * sigma
 
     def batch(self, first: int, size: int) -> Batch:
         """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
@@ -171,9 +184,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     dict of Tensor, float32
         ``noisy`` and ``clean`` of shape ``(N, C, H, W)``, channels last in memory; ``sigma`` as a map ``(N, 1, H, W)``.
     """
-    noisy, clean = (_to_tensor(np.stack([sample[i] for sample in samples])) for i in (0, 1))
-    sigma = torch.from_numpy(np.array([sample[2] for sample in samples])).view(-1, 1, 1, 1)
-    return {"noisy": noisy, "clean": clean, "sigma": sigma.expand(-1, 1, *clean.shape[2:])}
+    side = samples[0][0].shape[:2]
+    parts = zip(*((noisy, clean, np.broadcast_to(sigma, (*side, 1))) for noisy, clean, sigma in samples), strict=True)
+    return {name: _to_tensor(np.stack(part)) for name, part in zip(("noisy", "clean", "sigma"), parts, strict=True)}
 
 
 def root_mean_square(residual: Patch) -> np.float32:

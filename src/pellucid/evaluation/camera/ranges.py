@@ -11,7 +11,7 @@ from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
 from pellucid.evaluation.camera.finish import Finish
 from pellucid.evaluation.camera.mosaic import Mosaic
-from pellucid.evaluation.camera.photograph import Camera, PairDegradation, Plain
+from pellucid.evaluation.camera.photograph import Camera, Plain
 from pellucid.evaluation.camera.sensor import Sensor, SensorRange
 from pellucid.evaluation.compression import Jpeg
 from pellucid.evaluation.noise import Gaussian, GaussianRange
@@ -99,7 +99,7 @@ class PhotographRange:
         if self.gaussian_share + self.clean_share > 1:
             raise ParameterError(f"gaussian_share {self.gaussian_share}: with clean_share it is above 1: lower one")
 
-    def draw(self, rng: np.random.Generator) -> PairDegradation:
+    def draw(self, rng: np.random.Generator) -> Camera | Plain:
         """Draw a way to make a pair; `rng` is the only source of randomness."""
         lot = rng.random()
         if lot < self.clean_share / 2:
