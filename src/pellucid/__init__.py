@@ -1,10 +1,14 @@
 """pellucid: a noisy image in, a clean image out."""
 
-from importlib.metadata import version as _version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from pellucid.catalog import ModelCard, find_model, list_models
-from pellucid.denoiser import Denoiser, denoise, estimate_sigma
-from pellucid.errors import PellucidError
+if TYPE_CHECKING:
+    from pellucid.catalog import ModelCard, find_model, list_models
+    from pellucid.denoiser import Denoiser, denoise, estimate_sigma
+    from pellucid.errors import PellucidError
+
+    __version__: str
 
 __all__ = [
     "Denoiser",
@@ -17,4 +21,29 @@ __all__ = [
     "list_models",
 ]
 
-__version__ = _version("pellucid")
+_HOMES = {
+    "Denoiser": "denoiser",
+    "ModelCard": "catalog",
+    "PellucidError": "errors",
+    "denoise": "denoiser",
+    "estimate_sigma": "denoiser",
+    "find_model": "catalog",
+    "list_models": "catalog",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public when it is first asked for (PEP 562): numpy alone takes longer than ``pellucid --help``."""
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("pellucid")
+    elif name in _HOMES:
+        value = getattr(import_module(f"pellucid.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'pellucid' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted(__all__)
