@@ -18,7 +18,7 @@ from pellucid.tiling import Array, Progress, apply_tiled, check_tile
 from pellucid.views import Range, View, channel_groups, restore_axis, view_image
 
 #: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
-DEFAULT_TILE_PX = 1536
+DEFAULT_TILE_PX = 1280
 #: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
