@@ -24,7 +24,7 @@ from pellucid.training.recipe import NoiseRecipe
 _JPEG_ERRORS = {1: 38, 5: 31, 10: 25, 20: 19, 35: 15, 50: 13, 65: 11.5, 80: 9, 90: 6.5, 95: 4.2, 100: 0.8}
 
 
-#: On the 0..255 scale: what the network is told at most of the noise of cameras. Of 400 patches none had more anywhere.
+#: On the 0..255 scale: the most that the network is told of the noise of cameras; where there is more, it is told this.
 PHOTOGRAPH_SIGMA_MAX = 60.0
 
 Drawn_co = TypeVar("Drawn_co", covariant=True)
