@@ -1,5 +1,6 @@
 """Images and helpers that tests share."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -47,7 +48,68 @@ def pellucid() -> Run:
     return run
 
 
+def peak_memory_mb(*command: object) -> float:
+    """Run a command that has to succeed; give its peak resident memory in MB, as the system counts it.
+
+    Linux counts the peak of the process that starts another as the other's, too, and these tests grow large. So the
+    command is started by a small process.
+    """
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=True, stdout=subprocess.PIPE)
+    return int(done.stdout) * 1024 / 1e6
+
+
 def add_noise(image: NDArray[np.uint8], sigma: float, seed: int = 0) -> NDArray[np.uint8]:
     """Add white Gaussian noise of `sigma` on the 0..255 scale, rounded and clipped to 8 bits."""
     noise = sigma * np.random.default_rng(seed).standard_normal(image.shape)
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a colour model that takes next to no time: it takes out what differs from the pixels around."""
+    return make_small_model(tmp_path_factory.mktemp("small"), 3)
+
+
+@pytest.fixture(scope="session")
+def small_gray_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for gray images, and for those of any other number of channels."""
+    return make_small_model(tmp_path_factory.mktemp("small_gray"), 1)
+
+
+def make_small_model(folder: Path, n_channels: int) -> Path:
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    kernel = numpy_helper.from_array(np.full((n_channels, 1, 3, 3), 1 / 9, np.float32), "kernel")
+    gain = numpy_helper.from_array(np.float32(8), "gain")
+    nodes = [
+        helper.make_node("Conv", ["noisy", "kernel"], ["mean"], group=n_channels, pads=[1, 1, 1, 1]),
+        helper.make_node("Sub", ["noisy", "mean"], ["detail"]),
+        helper.make_node("Mul", ["sigma", "gain"], ["share"]),
+        helper.make_node("Mul", ["detail", "share"], ["residual"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "H", "W"])
+        for name, channels in (("noisy", n_channels), ("sigma", 1), ("residual", n_channels))
+    ]
+    graph = helper.make_graph(nodes, "small", ports[:2], ports[2:], [kernel, gain])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    (folder / "card.toml").write_text(
+        f"""name = "small"
+summary = "for tests"
+channels = {n_channels}
+sigma_max = 30.0
+stride_px = 8
+halo_px = 8
+n_parameters = 28
+kmacs_per_px = 0.03
+sha256 = "{hashlib.sha256(content).hexdigest()}"
+"""
+    )
+    return folder

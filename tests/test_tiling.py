@@ -54,33 +54,45 @@ def test_cores_cover_an_axis_and_windows_hold_their_halo(length: int, tile: int)
 def test_tiled_equals_whole(height: int, width: int, tile: int, seed: int) -> None:
     image = np.random.default_rng(seed).random((height, width, 2))
     padded = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="symmetric")
-    out = np.full_like(image, np.nan)
-    apply_tiled(local, (image,), out, tile_px=tile, halo_px=HALO, stride_px=STRIDE)
+    strips = apply_tiled(local, (image,), tile_px=tile, halo_px=HALO, stride_px=STRIDE)
+    out = np.concatenate(list(strips))
     np.testing.assert_allclose(out, local(padded)[:height, :width], rtol=0, atol=1e-12)
+
+
+def test_very_wide_images_are_cut_into_lower_windows_that_fit_as_well() -> None:
+    image = np.random.default_rng(0).random((100, 500, 2))
+    seen = set()
+
+    def watched(window: NDArray[Any]) -> NDArray[Any]:
+        seen.add(window.shape[:2])
+        return local(window)
+
+    out = np.concatenate(list(apply_tiled(watched, (image,), tile_px=48, halo_px=HALO, stride_px=STRIDE)))
+    np.testing.assert_allclose(out, local(image), rtol=0, atol=1e-12)
+    ((height, width),) = seen
+    assert height <= 32
+    assert 48 < width <= 72
 
 
 def test_a_halo_too_small_would_be_seen() -> None:
     """The test above can fail: with half the halo that the function needs, tiles show."""
     image = np.random.default_rng(0).random((80, 80, 1))
-    out = np.empty_like(image)
-    apply_tiled(local, (image,), out, tile_px=24, halo_px=0, stride_px=STRIDE)
+    out = np.concatenate(list(apply_tiled(local, (image,), tile_px=24, halo_px=0, stride_px=STRIDE)))
     assert np.abs(out - local(image)).max() > 0.1
 
 
 def test_several_inputs_are_cut_alike_and_progress_is_told() -> None:
     image = np.arange(60 * 50, dtype=float).reshape(60, 50, 1)
     told: list[tuple[int, int]] = []
-    out = np.empty_like(image)
-    apply_tiled(
+    strips = apply_tiled(
         lambda a, b: a - b,
         (image, image),
-        out,
         tile_px=24,
         halo_px=HALO,
         stride_px=STRIDE,
         progress=lambda n, total: told.append((n, total)),
     )
-    assert not out.any()
+    assert not np.concatenate(list(strips)).any()
     n_tiles = told[0][1]
     assert told == [(i + 1, n_tiles) for i in range(n_tiles)]
     assert n_tiles > 4
@@ -90,4 +102,4 @@ def test_several_inputs_are_cut_alike_and_progress_is_told() -> None:
 def test_impossible_tiles_are_refused(tile: int) -> None:
     image = np.zeros((100, 100, 1))
     with pytest.raises(ParameterError, match="give a multiple of 4 of at least 20"):
-        apply_tiled(local, (image,), image.copy(), tile_px=tile, halo_px=HALO, stride_px=STRIDE)
+        next(apply_tiled(local, (image,), tile_px=tile, halo_px=HALO, stride_px=STRIDE))

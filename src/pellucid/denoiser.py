@@ -1,9 +1,10 @@
-"""Denoise an image held in memory: the noise level, the network and the tiles put together.
+"""Denoise an image: the noise level, the network and the tiles put together.
 
-An array and, if known, the level of its noise enter; an array of the same shape and dtype leaves. It knows nothing of
-files.
+An array and, if known, the level of its noise enter; an array of the same shape and dtype leaves. Or rows enter from
+the top to the bottom, and leave. It knows nothing of files.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
 from pellucid.noise_level import estimate_noise
+from pellucid.rows import Array, Rows
 from pellucid.runtime import Network
-from pellucid.tiling import Array, Progress, apply_tiled, check_tile
-from pellucid.views import Range, View, channel_groups, restore_axis, view_image
+from pellucid.tiling import Progress, apply_tiled, check_tile
+from pellucid.views import Range, channel_groups, restore_axis, view_image
 
 #: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
 DEFAULT_TILE_PX = 1280
@@ -119,9 +121,7 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_rang
         As :func:`denoise`.
     """
     view = view_image(np.asarray(image), channel_axis, data_range)
-    groups = channel_groups(view.pixels.shape[2], 3)
-    variances = [estimate_noise(view.pixels[..., group], view.scale) ** 2 for group in groups]
-    return float(np.sqrt(np.mean(variances)))
+    return estimate_noise(view.pixels, view.scale)
 
 
 class Denoiser:
@@ -193,39 +193,84 @@ class Denoiser:
         """
         pixels = np.asarray(image)
         view = view_image(pixels, channel_axis, data_range)
-        n_channels = view.pixels.shape[2]
+        if sigma is None:
+            sigma = min(estimate_noise(view.pixels, view.scale), self.card.sigma_max / 255)
+        strips = self.denoise_rows(
+            view.pixels,
+            n_channels=view.pixels.shape[2],
+            data_range=(view.low, view.high),
+            sigma=sigma,
+            strength=strength,
+            luma=luma,
+            chroma=chroma,
+            progress=progress,
+        )
+        out = np.empty_like(view.pixels, order="C")
+        done = 0
+        for strip in strips:
+            out[done : done + len(strip)] = strip
+            done += len(strip)
+        return restore_axis(out, pixels.ndim, channel_axis)
+
+    def denoise_rows(
+        self,
+        image: Rows,
+        *,
+        n_channels: int,
+        data_range: tuple[float, float],
+        sigma: float | ArrayLike,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Iterator[Array]:
+        """Take the noise out of an image that need not be in memory.
+
+        Parameters
+        ----------
+        image : Rows, shape (H, W, C)
+            Rows are taken once, from the top to the bottom, as many at a time as a tile is high.
+        n_channels : int
+            The first so many of the C channels are denoised, further ones (alpha) pass as they are.
+        data_range : (float, float)
+            The smallest and the largest value.
+        sigma, strength, luma, chroma, progress
+            As of :meth:`denoise`; the noise level has to be known.
+
+        Returns
+        -------
+        iterator of ndarray, each (h, W, C)
+            Strips of rows, of the image's dtype, from the top to the bottom.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`denoise`, before anything is taken from `image`.
+        """
         if self.card.channels == 3 and n_channels != 3:
             raise ParameterError(
                 f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
             )
         shares = _shares(strength, luma, chroma)
-        level = self._level(sigma, view)
-        if not any(shares) or not level.any():
-            return pixels.copy()
-        out = np.empty_like(view.pixels, order="C")
-        groups = channel_groups(n_channels, self.card.channels)
-        for index, group in enumerate(groups):
-            apply_tiled(
-                lambda window, level_window: self._clean_window(window, level_window, view, shares),
-                (view.pixels[..., group], level),
-                out[..., group],
-                tile_px=self.tile_px,
-                **self._reach,
-                progress=_part(progress, index, len(groups)),
-            )
-        return restore_axis(out, pixels.ndim, channel_axis)
+        level = self._level(sigma, image.shape[:2])
+        groups = channel_groups(n_channels, self.card.channels) if any(shares) and level.any() else []
 
-    def _level(self, sigma: float | ArrayLike | None, view: View) -> NDArray[np.float32]:
+        def clean(window: Array, level_window: NDArray[np.float32]) -> Array:
+            cleaned = window.copy()
+            for group in groups:
+                cleaned[..., group] = self._clean_window(window[..., group], level_window, data_range, shares)
+            return cleaned
+
+        return apply_tiled(clean, (image, level), tile_px=self.tile_px, **self._reach, progress=progress)
+
+    def _level(self, sigma: float | ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""
-        shape = view.pixels.shape[:2]
-        if sigma is None:
-            sigma = min(estimate_sigma(view.pixels, data_range=(view.low, view.high)), self.card.sigma_max / 255)
         level = np.asarray(sigma, dtype=np.float32)
         if level.shape not in {(), shape}:
             raise ParameterError(f"sigma of shape {level.shape}: give one number, or one for each of {shape} pixels")
         if not np.isfinite(level).all() or level.min() < 0:
             raise ParameterError(
-                f"sigma {sigma}: give a number that is not negative"
+                f"sigma {sigma!s}: give a number that is not negative"
                 if level.ndim == 0
                 else "sigma: give a map of finite numbers that are not negative"
             )
@@ -237,15 +282,20 @@ class Denoiser:
         return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
 
     def _clean_window(
-        self, window: Array, level: NDArray[np.float32], view: View, shares: tuple[float, float]
+        self,
+        window: Array,
+        level: NDArray[np.float32],
+        data_range: tuple[float, float],
+        shares: tuple[float, float],
     ) -> Array:
         """Denoise one window in the image's own dtype."""
+        low, scale = data_range[0], data_range[1] - data_range[0]
         noisy = window.astype(np.float32)
-        noisy -= np.float32(view.low)
-        noisy *= np.float32(1 / view.scale)
+        noisy -= np.float32(low)
+        noisy *= np.float32(1 / scale)
         residual = self.network(noisy, np.ascontiguousarray(level))
         residual = _weigh(residual, *shares)
-        residual *= np.float32(view.scale)
+        residual *= np.float32(scale)
         if np.issubdtype(window.dtype, np.floating):
             cleaned: Array = (window - residual).astype(window.dtype)
             return cleaned
@@ -269,10 +319,3 @@ def _weigh(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray
         return residual
     brightness = (residual @ LUMA)[..., None]
     return np.float32(chroma) * residual + np.float32(luma - chroma) * brightness
-
-
-def _part(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
-    """Report one of several equal parts as a part of the whole."""
-    if progress is None:
-        return None
-    return lambda n_done, n_tiles: progress(index * n_tiles + n_done, n_parts * n_tiles)

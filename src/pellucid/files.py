@@ -4,19 +4,20 @@ A path (or a file's content) and a target enter; the target is written and a Fil
 command lines; pixels it hands to the Denoiser, formats to images.
 """
 
+import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from pellucid import images
 from pellucid.catalog import DEFAULT_NAMES
 from pellucid.denoiser import DEFAULT_TILE_PX, Denoiser, estimate_sigma
-from pellucid.errors import OutputError, ParameterError, UnreadableImageError
+from pellucid.errors import OutputError
+from pellucid.streaming import DenoisedScan, PageSurvey, Shares, survey_page
 from pellucid.tiling import Progress
-
-#: Put before the suffix of an input's name where no output is named.
-OUTPUT_MARK = "_denoised"
+from pellucid.views import known_range
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ class Settings:
     tile_px : int
     device, precision : str
     n_threads : int, optional
-    max_pixels : int
-        Files with more are refused before they are decoded.
+    max_pixels : int, optional
+        Files with more are refused before they are decoded; by default `images.DEFAULT_MAX_STREAMED_PIXELS`, and
+        `images.DEFAULT_MAX_PIXELS` where the whole image has to be held.
+    max_held_bytes : int
+        Files with more bytes of samples are not held in memory, but read and written row by row.
     """
 
     model: str | Path | None = None
@@ -47,7 +51,8 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     n_threads: int | None = None
-    max_pixels: int = images.DEFAULT_MAX_PIXELS
+    max_pixels: int | None = None
+    max_held_bytes: int = images.MAX_HELD_BYTES
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class FileResult:
 class FileDenoiser:
     """Denoises files one after another, keeping the networks it has loaded.
 
+    Safe to call from several threads: they read and write at the same time, and take turns with the network.
+
     Parameters
     ----------
     settings : Settings
@@ -89,6 +96,22 @@ class FileDenoiser:
 
     settings: Settings
     _denoisers: dict[str, Denoiser] = field(default_factory=dict)
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def warm_up(self) -> None:
+        """Load the default model, or the one that is set, and try the settings on a few black pixels.
+
+        Raises
+        ------
+        ModelError
+            The model cannot be found or is damaged.
+        ParameterError
+            A setting cannot be used.
+        """
+        denoiser = self._denoiser(3)
+        black = np.zeros((8, 8, denoiser.card.channels), np.uint8)
+        denoiser.denoise(black, sigma=self.settings.sigma or 0.0, **self._shares())
 
     def denoise_file(
         self, source: Path, target: Path, *, overwrite: bool = False, progress: Progress | None = None
@@ -106,69 +129,100 @@ class FileDenoiser:
             raise OutputError(f"{target}: is the input, which is never changed: name another output")
         images.check_target(target, overwrite=overwrite)
         start = time.perf_counter()
-        before = images.read(source, max_pixels=self.settings.max_pixels)
-        after, sigmas, model = self._denoise(before, progress)
-        if after is before and images.SUFFIXES[target.suffix.lower()] == before.format:
+        before = self._read(source)
+        after, sigmas, model = self._clean(before, progress)
+        if after is before and images.SUFFIXES[target.suffix.lower()] == before.header.format:
             # Nothing was taken out: even a JPEG comes back as it was, not encoded a second time.
-            images.write_bytes(source.read_bytes(), target, overwrite=overwrite)
+            images.copy(source, target, overwrite=overwrite)
         else:
             images.write(after, target, overwrite=overwrite)
-        return self._result(str(source), str(target), before, sigmas, model, start)
+        return self._result(str(source), str(target), before.header, sigmas, model, start)
 
     def denoise_bytes(self, source: Path | bytes, format_name: str | None = None) -> tuple[bytes, FileResult]:
         """Denoise a file, or a file's content, to a file's content: of the same format, or of the one named."""
         start = time.perf_counter()
-        before = images.read(source, max_pixels=self.settings.max_pixels)
-        after, sigmas, model = self._denoise(before, None)
-        if after is before and format_name in {None, before.format}:
+        # Whoever hands over the content has room for it.
+        is_content = isinstance(source, bytes)
+        before = images.read(source, max_pixels=self.settings.max_pixels) if is_content else self._read(source)
+        after, sigmas, model = self._clean(before, None)
+        if after is before and format_name in {None, before.header.format}:
             encoded = source if isinstance(source, bytes) else source.read_bytes()
         else:
-            encoded = images.encode(after, format_name or before.format)
-        return encoded, self._result(
-            "-" if isinstance(source, bytes) else str(source), "-", before, sigmas, model, start
-        )
+            encoded = images.encode(after, format_name or before.header.format)
+        return encoded, self._result("-" if is_content else str(source), "-", before.header, sigmas, model, start)
+
+    def _read(self, source: Path | bytes) -> images.Picture | images.Scan:
+        settings = self.settings
+        return images.read_or_scan(source, max_pixels=settings.max_pixels, max_held_bytes=settings.max_held_bytes)
+
+    def _clean(
+        self, before: images.Picture | images.Scan, progress: Progress | None
+    ) -> tuple[images.Source, list[float], str]:
+        if isinstance(before, images.Picture):
+            return self._denoise(before, progress)
+        return self._denoise_scan(before, progress)
 
     def _denoise(self, picture: images.Picture, progress: Progress | None) -> tuple[images.Picture, list[float], str]:
         """Denoise every page; where nothing is to be taken out, give the very picture back."""
         denoiser = self._denoiser(picture.header.n_channels)
         n_pages = len(picture.pages)
-        sigmas = [self._sigma(denoiser, page) for page in picture.pages]
-        if self.settings.strength == 0 or self.settings.luma == self.settings.chroma == 0:
+        given = self.settings.sigma
+        sigmas = [_known(denoiser, estimate_sigma(page)) if given is None else given for page in picture.pages]
+        if self._takes_nothing():
             return picture, sigmas, denoiser.card.name
         pages = (
-            denoiser.denoise(
-                page,
-                sigma=sigma,
-                strength=self.settings.strength,
-                luma=self.settings.luma,
-                chroma=self.settings.chroma,
-                progress=None if progress is None else _page_progress(progress, index, n_pages),
-            )
+            denoiser.denoise(page, sigma=sigma, **self._shares(), progress=_page_progress(progress, index, n_pages))
             for index, (page, sigma) in enumerate(zip(picture.pages, sigmas, strict=True))
         )
-        return picture.replace_pages(pages), sigmas, denoiser.card.name
+        with self._turn:
+            return picture.replace_pages(pages), sigmas, denoiser.card.name
 
-    def _sigma(self, denoiser: Denoiser, page: images.Samples) -> float:
-        if self.settings.sigma is not None:
-            return self.settings.sigma
-        return min(estimate_sigma(page), denoiser.card.sigma_max / 255)
+    def _denoise_scan(self, scan: images.Scan, progress: Progress | None) -> tuple[images.Source, list[float], str]:
+        """Do what `_denoise` does, but only when the rows of the result are asked for."""
+        denoiser, n_pages = self._denoiser(scan.header.n_channels), scan.header.n_pages
+        surveys = [self._survey(denoiser, scan, page) for page in range(n_pages)]
+        sigmas = [survey.sigma for survey in surveys]
+        if self._takes_nothing():
+            return scan, sigmas, denoiser.card.name
+        after = DenoisedScan(
+            scan=scan,
+            denoiser=denoiser,
+            surveys=surveys,
+            shares=self._shares(),
+            turn=self._turn,
+            page_progress=lambda index: _page_progress(progress, index, n_pages),
+        )
+        return after, sigmas, denoiser.card.name
+
+    def _survey(self, denoiser: Denoiser, scan: images.Scan, page: int) -> PageSurvey:
+        given, dtype = self.settings.sigma, scan.header.dtype
+        if given is not None and dtype.kind == "u":
+            return PageSurvey(given, known_range(dtype))
+        found = survey_page(scan, page)
+        return replace(found, sigma=_known(denoiser, found.sigma) if given is None else given)
+
+    def _takes_nothing(self) -> bool:
+        return self.settings.strength == 0 or self.settings.luma == self.settings.chroma == 0
+
+    def _shares(self) -> Shares:
+        return {"strength": self.settings.strength, "luma": self.settings.luma, "chroma": self.settings.chroma}
 
     def _denoiser(self, n_channels: int) -> Denoiser:
         model = str(self.settings.model or DEFAULT_NAMES[3 if n_channels == 3 else 1])
-        if model not in self._denoisers:
-            self._denoisers[model] = Denoiser(
-                model,
-                device=self.settings.device,
-                precision=self.settings.precision,
-                n_threads=self.settings.n_threads,
-                tile_px=self.settings.tile_px,
-            )
-        return self._denoisers[model]
+        with self._loading:
+            if model not in self._denoisers:
+                self._denoisers[model] = Denoiser(
+                    model,
+                    device=self.settings.device,
+                    precision=self.settings.precision,
+                    n_threads=self.settings.n_threads,
+                    tile_px=self.settings.tile_px,
+                )
+            return self._denoisers[model]
 
     def _result(
-        self, source: str, target: str, picture: images.Picture, sigmas: list[float], model: str, start: float
+        self, source: str, target: str, header: images.Header, sigmas: list[float], model: str, start: float
     ) -> FileResult:
-        header = picture.header
         return FileResult(
             source=source,
             target=target,
@@ -182,81 +236,37 @@ class FileDenoiser:
         )
 
 
-def _page_progress(progress: Progress, index: int, n_pages: int) -> Progress:
-    return lambda n_done, n_tiles: progress(index * n_tiles + n_done, n_pages * n_tiles)
-
-
-def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) -> list[tuple[Path, Path]]:
-    """Decide which file is denoised to where.
+def estimate_file(source: Path, *, max_pixels: int | None = None) -> list[float]:
+    """Estimate how strong the noise in a file is, page by page.
 
     Parameters
     ----------
-    inputs : iterable of Path
-        Files; with `recursive` also folders, of which every image is taken that is not itself an output of ours.
-    output : Path, optional
-        A file (for one input), or a folder that exists; in it a folder's tree is mirrored. By default each result
-        lies beside its input as ``name_denoised.suffix``.
-    recursive : bool
+    source : Path
+    max_pixels : int, optional
+        As of `Settings`.
 
     Returns
     -------
-    list of (source, target)
+    list of float
+        As fractions of the range; times 255 on the scale of papers.
 
     Raises
     ------
-    UnreadableImageError
-        A folder is named without `recursive`, or there is no image in it.
-    OutputError
-        The output is a file for several inputs, or two results would have one name.
+    InputError
+        The file cannot be used.
     """
-    pairs = []
-    for given in inputs:
-        if given.is_dir():
-            if not recursive:
-                raise UnreadableImageError(f"{given}: is a folder: name files, or pass --recursive")
-            pairs += [(path, path.relative_to(given)) for path in _images_below(given)]
-        else:
-            pairs.append((given, Path(given.name)))
-    if output is not None and not output.is_dir():
-        if len(pairs) > 1 or recursive:
-            raise OutputError(f"{output}: not a folder that exists: make it first, since there can be several results")
-        return [(pairs[0][0], output)]
-    if output is not None:
-        targets = [output / inside for _, inside in pairs]
-    else:
-        targets = [path.with_name(f"{path.stem}{OUTPUT_MARK}{path.suffix}") for path, _ in pairs]
-    _refuse_collisions(targets)
-    return [(path, target) for (path, _), target in zip(pairs, targets, strict=True)]
+    found = images.read_or_scan(source, max_pixels=max_pixels)
+    if isinstance(found, images.Picture):
+        return [estimate_sigma(page) for page in found.pages]
+    return [survey_page(found, page).sigma for page in range(found.header.n_pages)]
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder of a mirrored tree.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another output folder") from None
+def _known(denoiser: Denoiser, sigma: float) -> float:
+    """Limit an estimated noise level to the strongest that the model knows."""
+    return min(sigma, denoiser.card.sigma_max / 255)
 
 
-def _images_below(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES and not path.stem.endswith(OUTPUT_MARK) and path.is_file()
-    )
-    if not found:
-        raise UnreadableImageError(f"{folder}: no image in it: name a folder with {', '.join(images.SUFFIXES)} files")
-    return found
-
-
-def _refuse_collisions(targets: list[Path]) -> None:
-    seen = set()
-    for target in targets:
-        if target in seen:
-            raise ParameterError(f"{target}: two inputs would be written there: denoise them one at a time")
-        seen.add(target)
+def _page_progress(progress: Progress | None, index: int, n_pages: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda n_done, n_tiles: progress(index * n_tiles + n_done, n_pages * n_tiles)

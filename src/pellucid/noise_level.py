@@ -1,17 +1,19 @@
 """How strong the noise in an image is, when nobody says.
 
-A noisy image enters, the standard deviation of its noise leaves. It knows nothing of networks: linear algebra on
-patches.
+A noisy image enters, row by row if need be; the standard deviation of its noise leaves. It knows nothing of networks:
+linear algebra on patches.
 """
 
 import math
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from pellucid.rows import Array, Rows
+
+#: Patches by the factor of their averaging, each (n, C, PATCH_PX, PATCH_PX).
+Patches = dict[int, NDArray[np.float32]]
 
 PATCH_PX = 8
 #: Patches drawn from an image at each scale; more change the estimate by less than 1% and take longer.
@@ -22,13 +24,15 @@ MIN_PATCHES = 400
 N_ROUNDS = 10
 #: Patches turned to float at once: bounds the memory.
 CHUNK = 1_000
+#: Rows of the image looked at together: bounds the memory where they come from a file.
+ROWS_AT_ONCE = 256
 #: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
 #: to full resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py``
 #: prints.
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
 
 
-def estimate_noise(image: Array, scale: float) -> float:
+def estimate_noise(image: Rows, scale: float) -> float:
     r"""Estimate the standard deviation of the noise in an image, be it white or smeared over a few pixels.
 
     White noise is found at full resolution by :func:`white_noise_sigma`. Demosaicing, scaling and compression smear a
@@ -42,23 +46,43 @@ def estimate_noise(image: Array, scale: float) -> float:
 
     Parameters
     ----------
-    image : ndarray, shape (H, W, C), any real dtype
-        C = 1 or 3: the channels are looked at together. It is read at random places only, drawn by a fixed seed, so
-        time and memory do not grow with its size.
+    image : Rows, shape (H, W, C), any real dtype
+        Three channels are looked at together, any other number one by one. Patches at random places are looked at,
+        drawn by a fixed seed; rows are taken once, from the top to the bottom, a few at a time.
     scale : float
         The range of the values, in units of `image`.
 
     Returns
     -------
     float
-        As a fraction of `scale`. 0 where the image is too small to tell.
+        As a fraction of `scale`; of channels looked at one by one, their root mean square. 0 where the image is too
+        small to tell.
     """
+    return noise_of(sample_patches(image), scale)
+
+
+def sample_patches(image: Rows) -> Patches:
+    """Cut what :func:`estimate_noise` looks at, for an image whose range is not yet known."""
     rng = np.random.default_rng(0)
+    factors = TEXTURE[3 if image.shape[2] == 3 else 1]
+    return _cut_patches(image, {factor: _draw_places(image.shape, rng, factor) for factor in factors})
+
+
+def noise_of(patches: Patches, scale: float) -> float:
+    """Estimate the noise from what :func:`sample_patches` has cut, as :func:`estimate_noise` does."""
+    n_channels = patches[1].shape[1]
+    together = 3 if n_channels == 3 else 1
+    groups = [slice(c, c + together) for c in range(0, n_channels, together)]
+    return math.sqrt(sum(_noise_variance(patches, group, scale) for group in groups) / len(groups))
+
+
+def _noise_variance(patches: Patches, group: slice, scale: float) -> float:
+    """Find the variance of the noise in some channels, as a fraction of the squared scale."""
     variances = [0.0]
-    for factor, texture in TEXTURE[image.shape[2]].items():
-        sigma = factor * white_noise_sigma(image, rng, factor) / scale
+    for factor, texture in TEXTURE[group.stop - group.start].items():
+        sigma = factor * math.sqrt(_white_variance(patches[factor][:, group])) / scale
         variances.append(sigma**2 - (texture / 255) ** 2)
-    return float(max(variances) ** 0.5)
+    return max(variances)
 
 
 def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -> float:
@@ -87,17 +111,14 @@ def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -
     Chen, Zhu, Heng, "An Efficient Statistical Method for Image Noise Level Estimation", ICCV 2015.
     Liu, Tanaka, Okutomi, "Single-Image Noise Level Estimation for Blind Denoising", IEEE TIP 2013.
     """
-    n_places = (image.shape[0] - PATCH_PX * factor + 1, image.shape[1] - PATCH_PX * factor + 1)
-    if min(n_places) < 1 or n_places[0] * n_places[1] < MIN_PATCHES:
+    patches = _cut_patches(image, {factor: _draw_places(image.shape, rng, factor)})
+    return math.sqrt(_white_variance(patches[factor]))
+
+
+def _white_variance(patches: NDArray[np.float32]) -> float:
+    if len(patches) == 0:
         return 0.0
-    n_patches = min(N_PATCHES, n_places[0] * n_places[1])
-    rows = rng.integers(n_places[0], size=n_patches)
-    columns = rng.integers(n_places[1], size=n_patches)
-    patches = np.concatenate(
-        [_patches(image, rows[i : i + CHUNK], columns[i : i + CHUNK], factor) for i in range(0, n_patches, CHUNK)]
-    )
-    variance = _shared_variance(patches) if image.shape[2] > 1 else _weak_texture_variance(patches)
-    return math.sqrt(variance)
+    return _shared_variance(patches) if patches.shape[1] > 1 else _weak_texture_variance(patches)
 
 
 def _weak_texture_variance(patches: NDArray[np.float32]) -> float:
@@ -153,11 +174,46 @@ def _eigenvalues(patches: NDArray[np.float32]) -> NDArray[np.float64]:
     return eigenvalues
 
 
-def _patches(image: Array, rows: NDArray[np.int64], columns: NDArray[np.int64], factor: int) -> NDArray[np.float32]:
+def _draw_places(shape: tuple[int, ...], rng: np.random.Generator, factor: int) -> NDArray[np.int64]:
+    """Draw the upper left corners of patches, ``(n, 2)``; none where there is room for too few."""
+    n_places = (shape[0] - PATCH_PX * factor + 1, shape[1] - PATCH_PX * factor + 1)
+    if min(n_places) < 1 or n_places[0] * n_places[1] < MIN_PATCHES:
+        return np.empty((0, 2), np.int64)
+    n_patches = min(N_PATCHES, n_places[0] * n_places[1])
+    return np.stack([rng.integers(n, size=n_patches) for n in n_places], axis=1)
+
+
+def _cut_patches(image: Rows, places: dict[int, NDArray[np.int64]]) -> Patches:
+    """Cut patches by factor, averaged over blocks of so many pixels squared: ``(n, C, PATCH_PX, PATCH_PX)``.
+
+    In one pass from the top to the bottom, since an image that comes from a file is not there twice.
+    """
+    height, _, n_channels = image.shape
+    patches = {f: np.empty((len(where), n_channels, PATCH_PX, PATCH_PX), np.float32) for f, where in places.items()}
+    tallest = PATCH_PX * max(places)
+    for top in range(0, height, ROWS_AT_ONCE):
+        strip = image[top : min(top + ROWS_AT_ONCE + tallest - 1, height)]
+        for factor, where in places.items():
+            here = np.flatnonzero((where[:, 0] >= top) & (where[:, 0] < top + ROWS_AT_ONCE))
+            for some in np.split(here, range(CHUNK, len(here), CHUNK)):
+                patches[factor][some] = _averaged(strip, where[some] - (top, 0), factor)
+    return patches
+
+
+def _averaged(strip: Array, corners: NDArray[np.int64], factor: int) -> NDArray[np.float32]:
     """Cut patches at the given corners and average their blocks: ``(n, C, PATCH_PX, PATCH_PX)``."""
     side = PATCH_PX * factor
-    places = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))
-    cut = places[rows, columns].astype(np.float32)
-    offsets = [(i, j) for i in range(factor) for j in range(factor)]
-    averaged: NDArray[np.float32] = np.mean([cut[..., i::factor, j::factor] for i, j in offsets], axis=0)
-    return averaged
+    if len(corners) == 0:
+        return np.empty((0, strip.shape[2], PATCH_PX, PATCH_PX), np.float32)
+    # Channels last and rows first, as they lie in memory: half the time.
+    places = np.moveaxis(np.lib.stride_tricks.sliding_window_view(strip, (side, side), axis=(0, 1)), 2, -1)
+    cut = places[corners[:, 0], corners[:, 1]].reshape(len(corners), PATCH_PX, factor, -1)
+    rows = cut[:, :, 0].astype(np.float32)
+    for i in range(1, factor):
+        rows += cut[:, :, i]
+    columns = np.moveaxis(rows.reshape(len(corners), PATCH_PX, side, -1), 3, 1)
+    total = np.ascontiguousarray(columns[..., ::factor])
+    for j in range(1, factor):
+        total += columns[..., j::factor]
+    total /= factor**2
+    return total

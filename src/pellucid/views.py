@@ -5,11 +5,12 @@ copied. It knows nothing of noise or networks.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pellucid.errors import ParameterError
-from pellucid.tiling import Array
+from pellucid.rows import Array
 
 #: A float image without a stated range is taken to be in [0, 1] if it strays from it by no more than noise would.
 UNIT_SLACK = 1.0
@@ -63,10 +64,21 @@ def _find_range(pixels: Array, data_range: Range) -> tuple[float, float]:
         if not (np.isfinite(low) and np.isfinite(high) and high > low):
             raise ParameterError(f"data_range {data_range}: give a positive number, or two in rising order")
         return float(low), float(high)
-    if pixels.dtype.kind == "u":
-        return 0.0, float(np.iinfo(pixels.dtype).max)
-    if not is_float:
-        raise ParameterError(f"image of dtype {pixels.dtype}: give data_range, since signed integers have no usual one")
+    return known_range(pixels.dtype, smallest, largest)
+
+
+def known_range(dtype: np.dtype[Any], smallest: float = 0.0, largest: float = 0.0) -> tuple[float, float]:
+    """Tell the values of black and white from the dtype and, for floats, the extremes.
+
+    Raises
+    ------
+    ParameterError
+        The dtype is signed, where nothing is usual.
+    """
+    if dtype.kind == "u":
+        return 0.0, float(np.iinfo(dtype).max)
+    if dtype.kind != "f":
+        raise ParameterError(f"image of dtype {dtype}: give data_range, since signed integers have no usual one")
     if smallest >= -UNIT_SLACK and largest <= 1 + UNIT_SLACK:
         return 0.0, 1.0
     return smallest, largest

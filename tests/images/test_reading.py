@@ -12,7 +12,7 @@ from image_files import pil_file, png_header, tiff_file
 from PIL import Image
 
 from pellucid.errors import TooLargeError, UnreadableImageError, UnsupportedImageError
-from pellucid.images import read, read_header
+from pellucid.images import read, read_header, read_or_scan, reading
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
@@ -212,3 +212,31 @@ def test_libvips_says_nothing_on_stderr(photo, tmp_path, file_format):
     assert result.stderr == ""
     assert "truncated or damaged" in result.stdout
     assert result.stdout.count("\n") == 1
+
+
+def interlaced_png(photo):
+    height, width, n_channels = photo.shape
+    return bytes(
+        pyvips.Image.new_from_memory(photo.tobytes(), width, height, n_channels, "uchar").write_to_buffer(
+            ".png", interlace=True
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("contents", "kind"),
+    [
+        (lambda photo: pil_file(photo, "JPEG", progressive=True), "JPEG"),
+        (lambda photo: pil_file(photo, "WebP"), "WebP"),
+        (lambda photo: pil_file(photo, "AVIF"), "AVIF"),
+        (interlaced_png, "PNG"),
+    ],
+)
+def test_what_can_only_be_decoded_whole_has_a_limit_of_its_own(photo, monkeypatch, contents, kind):
+    encoded = contents(photo)
+    assert read_or_scan(encoded, max_held_bytes=0).header.width_px == photo.shape[1]
+    monkeypatch.setattr(reading, "DEFAULT_MAX_PIXELS", 1000)
+    with pytest.raises(TooLargeError, match=f"a kind of {kind} that has to be decoded whole; save it as a TIFF"):
+        read_or_scan(encoded, max_held_bytes=0)
+    for passing in (pil_file(photo, "JPEG"), pil_file(photo, "PNG"), pil_file(photo, "TIFF")):
+        assert read_or_scan(passing, max_held_bytes=0).header.width_px == photo.shape[1]

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pellucid.cli.batching import batch_command
 from pellucid.cli.common import EXIT_INTERRUPTED, complain
 from pellucid.cli.denoising import denoise_command
 from pellucid.cli.telling import doctor_command, estimate_command, models_command
@@ -50,6 +51,7 @@ def pellucid(
 
 
 app.command("denoise")(denoise_command)
+app.command("batch")(batch_command)
 app.command("estimate")(estimate_command)
 app.command("models")(models_command)
 app.command("doctor")(doctor_command)

@@ -4,11 +4,14 @@ It loads nothing heavy, since every command imports it.
 """
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pellucid.errors import ParameterError, PellucidError
+
+if TYPE_CHECKING:
+    from pellucid.files import Settings
 
 EXIT_SOME_FAILED, EXIT_INTERRUPTED = 3, 130
 
@@ -22,13 +25,67 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a l
 Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME", help="A model's name or folder; see 'pellucid models'.")
 ]
+Sigma = Annotated[
+    float | None,
+    typer.Option("--sigma", "-s", metavar="S", help="Noise level, 0..55 of 255; default: estimated."),
+]
+Strength = Annotated[
+    float, typer.Option("--strength", metavar="0..100", help="How much of the noise to take out, in percent.")
+]
+Luma = Annotated[
+    float, typer.Option("--luma", metavar="0..100", help="The same for brightness alone; times --strength.")
+]
+Chroma = Annotated[
+    float, typer.Option("--chroma", metavar="0..100", help="The same for colour alone; times --strength.")
+]
+Tile = Annotated[
+    int | None, typer.Option("--tile", metavar="PX", help="Side of a tile; smaller ones need less memory.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def max_pixels(default: int) -> int:
-    """Read the limit that ``PELLUCID_MAX_PIXELS`` sets."""
+def make_settings(
+    *,
+    model: str | None,
+    sigma: float | None,
+    strength: float,
+    luma: float,
+    chroma: float,
+    tile: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+) -> "Settings":
+    """Bring what the command line says of how files are denoised to the library's scales."""
+    from pellucid.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415
+    from pellucid.files import Settings  # noqa: PLC0415
+
+    return Settings(
+        model=model,
+        sigma=None if sigma is None else sigma / 255,
+        strength=_percent("strength", strength),
+        luma=_percent("luma", luma),
+        chroma=_percent("chroma", chroma),
+        tile_px=DEFAULT_TILE_PX if tile is None else tile,
+        device=device,
+        precision=precision,
+        n_threads=threads,
+        max_pixels=max_pixels(),
+    )
+
+
+def _percent(name: str, value: float) -> float:
+    if not 0 <= value <= 100:
+        raise ParameterError(f"{name} {value}: give a number from 0 to 100")
+    return value / 100
+
+
+def max_pixels() -> int | None:
+    """Read the limit that ``PELLUCID_MAX_PIXELS`` sets, if it does."""
     text = os.environ.get("PELLUCID_MAX_PIXELS", "")
     if not text:
-        return default
+        return None
     try:
         value = int(text)
     except ValueError:

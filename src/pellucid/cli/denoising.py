@@ -13,7 +13,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pellucid.cli.common import EXIT_SOME_FAILED, AsJson, Device, Model, Precision, Threads, complain, max_pixels
+from pellucid.cli.common import (
+    EXIT_SOME_FAILED,
+    AsJson,
+    Chroma,
+    Device,
+    Luma,
+    Model,
+    Overwrite,
+    Precision,
+    Quiet,
+    Sigma,
+    Strength,
+    Threads,
+    Tile,
+    complain,
+    make_settings,
+)
 from pellucid.errors import ParameterError, PellucidError
 
 if TYPE_CHECKING:
@@ -31,34 +47,24 @@ def denoise_command(
         typer.Option("--output", "-o", metavar="OUT", help="A file, or a folder that exists; - is standard output."),
     ] = None,
     model: Model = None,
-    sigma: Annotated[
-        float | None,
-        typer.Option("--sigma", "-s", metavar="S", help="Noise level, 0..55 of 255; default: estimated."),
-    ] = None,
-    strength: Annotated[
-        float, typer.Option("--strength", metavar="0..100", help="How much of the noise to take out, in percent.")
-    ] = 100.0,
-    luma: Annotated[
-        float, typer.Option("--luma", metavar="0..100", help="The same for brightness alone; times --strength.")
-    ] = 100.0,
-    chroma: Annotated[
-        float, typer.Option("--chroma", metavar="0..100", help="The same for colour alone; times --strength.")
-    ] = 100.0,
-    tile: Annotated[
-        int | None, typer.Option("--tile", metavar="PX", help="Side of a tile; smaller ones need less memory.")
-    ] = None,
+    sigma: Sigma = None,
+    strength: Strength = 100.0,
+    luma: Luma = 100.0,
+    chroma: Chroma = 100.0,
+    tile: Tile = None,
     threads: Threads = None,
     device: Device = "auto",
     precision: Precision = "auto",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take the images in folders too.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Take the noise out of image files.
 
-    The result lies beside the input as NAME_denoised, in the input's format and depth, with its metadata.
+    The result lies beside the input as NAME_denoised, in the input's format and depth, with its metadata. Images too
+    large for memory are read and written row by row.
 
     Examples:
 
@@ -70,28 +76,26 @@ def denoise_command(
 
       cat night.jpg | pellucid denoise - > clean.jpg
     """
-    from pellucid import files, images  # noqa: PLC0415
-    from pellucid.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415
+    from pellucid.targets import plan_files  # noqa: PLC0415
 
     if skip_existing and overwrite:
         raise ParameterError("--skip-existing and --overwrite: give one of them")
-    settings = files.Settings(
+    settings = make_settings(
         model=model,
-        sigma=None if sigma is None else sigma / 255,
-        strength=_percent("strength", strength),
-        luma=_percent("luma", luma),
-        chroma=_percent("chroma", chroma),
-        tile_px=DEFAULT_TILE_PX if tile is None else tile,
+        sigma=sigma,
+        strength=strength,
+        luma=luma,
+        chroma=chroma,
+        tile=tile,
+        threads=threads,
         device=device,
         precision=precision,
-        n_threads=threads,
-        max_pixels=max_pixels(images.DEFAULT_MAX_PIXELS),
     )
     say: Callable[[FileResult], None] = (lambda _: None) if quiet else (_say_json if as_json else _say)
     if STREAM in inputs or output == STREAM:
         _denoise_stream(inputs, output, settings, say, overwrite=overwrite)
         return
-    pairs = files.plan_files(inputs, output, recursive=recursive)
+    pairs = plan_files(inputs, output, recursive=recursive)
     if skip_existing:
         pairs = [(source, target) for source, target in pairs if not target.exists()]
     _denoise_files(pairs, settings, say, overwrite=overwrite, make_folders=recursive, show_bar=not quiet)
@@ -107,7 +111,8 @@ def _denoise_files(
     show_bar: bool,
 ) -> None:
     """Denoise each file; go on past files that fail, and say at the end that some did."""
-    from pellucid.files import FileDenoiser, make_folder  # noqa: PLC0415
+    from pellucid.files import FileDenoiser  # noqa: PLC0415
+    from pellucid.targets import make_folder  # noqa: PLC0415
 
     denoiser = FileDenoiser(settings)
     failed: list[PellucidError] = []
@@ -154,12 +159,6 @@ def _denoise_stream(
     encoded, result = denoiser.denoise_bytes(source, images.SUFFIXES[output.suffix.lower()])
     images.write_bytes(encoded, output, overwrite=overwrite)
     say(replace(result, target=str(output)))
-
-
-def _percent(name: str, value: float) -> float:
-    if not 0 <= value <= 100:
-        raise ParameterError(f"{name} {value}: give a number from 0 to 100")
-    return value / 100
 
 
 def _say(result: "FileResult") -> None:

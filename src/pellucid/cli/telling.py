@@ -29,21 +29,19 @@ def estimate_command(
 
       pellucid estimate *.tif --json
     """
-    from pellucid import images  # noqa: PLC0415
-    from pellucid.denoiser import estimate_sigma  # noqa: PLC0415
+    from pellucid.files import estimate_file  # noqa: PLC0415
 
-    limit = max_pixels(images.DEFAULT_MAX_PIXELS)
+    limit = max_pixels()
     failed = 0
     for path in inputs:
         try:
-            picture = images.read(path, max_pixels=limit)
+            sigmas = [round(255 * sigma, 2) for sigma in estimate_file(path, max_pixels=limit)]
         except PellucidError as error:
             if len(inputs) == 1:
                 raise
             complain(error)
             failed += 1
             continue
-        sigmas = [round(255 * estimate_sigma(page), 2) for page in picture.pages]
         if as_json:
             typer.echo(json.dumps({"source": str(path), "sigmas": sigmas}))
         else:

@@ -1,7 +1,7 @@
 """Image files and arrays: `read`, `write` and what goes between them. The only place that knows file formats.
 
-Enters: files, or their contents, in JPEG, PNG, TIFF, WebP or AVIF. Leaves: `Picture`, and files.
-Does not know: noise, models, or anything that is done to the pixels in between.
+Enters: files, or their contents, in JPEG, PNG, TIFF, WebP or AVIF. Leaves: `Picture`, or `Scan` where that would be too
+large, and files. Does not know: noise, models, or anything that is done to the pixels in between.
 
 What is read
 ------------
@@ -32,6 +32,7 @@ LZW, deflate or PackBits, else gets deflate. JPEG has quality 95 without chroma 
 if the file read was, else of quality 95. AVIF has quality 95 without chroma subsampling, and is lossless if
 there is alpha. More than one page, or more than three channels, go into a TIFF only; alpha that is not
 opaque everywhere goes into anything but JPEG: asking for what a format cannot hold is an `OutputError`.
+TIFF pages of more than 256 MiB are written in tiles, and files of more than 2 GB as BigTIFF.
 
 What survives
 -------------
@@ -54,22 +55,38 @@ Do not fork after the first use: libvips keeps threads.
 """
 
 from pellucid.images.encoding import encode
-from pellucid.images.picture import SUFFIXES, Header, Picture, Samples
-from pellucid.images.reading import DEFAULT_MAX_PIXELS, read, read_header
+from pellucid.images.picture import SUFFIXES, Header, Metadata, Picture, Samples, Source
+from pellucid.images.reading import (
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_MAX_STREAMED_PIXELS,
+    MAX_HELD_BYTES,
+    Scan,
+    read,
+    read_header,
+    read_or_scan,
+)
 from pellucid.images.samples import from_float, to_float
-from pellucid.images.writing import check_target, write, write_bytes
+from pellucid.images.writing import check_target, copy, remove_leftovers, write, write_bytes
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "DEFAULT_MAX_STREAMED_PIXELS",
+    "MAX_HELD_BYTES",
     "SUFFIXES",
     "Header",
+    "Metadata",
     "Picture",
     "Samples",
+    "Scan",
+    "Source",
     "check_target",
+    "copy",
     "encode",
     "from_float",
     "read",
     "read_header",
+    "read_or_scan",
+    "remove_leftovers",
     "to_float",
     "write",
     "write_bytes",

@@ -59,7 +59,8 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
                 "convert it to a 16-bit PNG or TIFF with a profile first"
             )
     configurations = list(_payloads(properties, b"av1C", 3))
-    return Facts(is_gray=bool(configurations) and all(data[2] & _MONOCHROME for data in configurations))
+    is_gray = bool(configurations) and all(data[2] & _MONOCHROME for data in configurations)
+    return Facts(is_gray=is_gray, is_decoded_whole=True)
 
 
 def _meta(stream: BinaryIO) -> bytes:

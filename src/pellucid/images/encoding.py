@@ -1,13 +1,12 @@
-"""From a Picture to the bytes of a file.
+"""From a picture to the bytes of a file.
 
-Enters: a Picture, the format to write, a stream to write to. Leaves: nothing but what is in the stream.
+Enters: a Source (a Picture is one), the format to write, a stream to write to. Leaves: what is in the stream.
 Does not know: paths, or how a file gets its name.
 """
 
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -16,9 +15,11 @@ import numpy as np
 from pellucid.errors import OutputError
 from pellucid.images import jpeg, png, tiff, webp
 from pellucid.images.descriptions import exif_with_resolution, fitting_icc, orientation_of
+from pellucid.images.feeding import Feed
 from pellucid.images.library import LOADERS, vips
-from pellucid.images.picture import FORMAT_NAMES, Metadata, Picture, Samples
+from pellucid.images.picture import FORMAT_NAMES, Metadata, Picture, Samples, Source
 from pellucid.images.samples import convert
+from pellucid.images.saving import Spliced, save
 
 _UINT8, _UINT16, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
 #: What each format can hold, best first.
@@ -30,26 +31,24 @@ _DTYPES = {
     "tiff": (_FLOAT32, _UINT16, _UINT8),
 }
 _LONGEST_SIDE_PX = {"jpeg": 65500, "webp": 16383, "avif": 65536}
-_VIPS_FORMATS = {_UINT8: "uchar", _UINT16: "ushort", _FLOAT32: "float"}
-_GRAY_SPACES = {_UINT8: "b-w", _UINT16: "grey16", _FLOAT32: "b-w"}
-_RGB_SPACES = {_UINT8: "srgb", _UINT16: "rgb16", _FLOAT32: "scrgb"}
 
 _QUALITY = 95
 # libaom's efforts of 4 and more take five times as long for files of the same size and quality.
 _AVIF_EFFORT = 3
-# A classic TIFF ends at 4 GiB; compression may make the data larger, and tags come after it.
-_LARGEST_CLASSIC_TIFF = 3 << 30
+# A classic TIFF ends at 4 GiB, for readers that count with a sign at 2; tags come after the data.
+_LARGEST_CLASSIC_TIFF = 2_000_000_000
+# Whoever looks at a part of a larger one does not want to decode rows as long as the image is wide.
+_LARGEST_PAGE_IN_STRIPS = 1 << 28
+_TILED: dict[str, Any] = {"tile": True, "tile_width": 256, "tile_height": 256}
 _SIGNATURE_AND_HEADER = 54
-# How long an encoder is waited for after Ctrl-C.
-_INTERRUPT_S = 1.0
 
 
-def check(picture: Picture, image_format: str) -> None:
-    """Refuse a picture that a format cannot hold without loss of channels, pages or size.
+def check(source: Source, image_format: str) -> None:
+    """Refuse what a format cannot hold without loss of channels, pages or size.
 
     Parameters
     ----------
-    picture : Picture
+    source : Source
     image_format : str
         "jpeg", "png", "tiff", "webp" or "avif".
 
@@ -58,7 +57,7 @@ def check(picture: Picture, image_format: str) -> None:
     OutputError
         If it has pages, channels, transparency or a size that the format has no place for.
     """
-    header, name = picture.header, FORMAT_NAMES.get(image_format)
+    header, name = source.header, FORMAT_NAMES.get(image_format)
     if name is None:
         raise OutputError(f"{image_format}: unknown format; use one of {', '.join(FORMAT_NAMES)}")
     if image_format == "tiff":
@@ -73,16 +72,16 @@ def check(picture: Picture, image_format: str) -> None:
             f"{name} holds at most {longest} pixels a side and this image is "
             f"{header.width_px} x {header.height_px}; write a PNG or TIFF"
         )
-    if image_format == "jpeg" and not _is_opaque(picture.alphas[0]):
+    if image_format == "jpeg" and not source.is_opaque():
         raise OutputError("JPEG holds no transparency and this image has some; write a PNG, TIFF, WebP or AVIF")
 
 
-def encode(picture: Picture, image_format: str) -> bytes:
+def encode(source: Source, image_format: str) -> bytes:
     """Give the contents of the file that `write` would make.
 
     Parameters
     ----------
-    picture : Picture
+    source : Source
     image_format : str
         "jpeg", "png", "tiff", "webp" or "avif".
 
@@ -96,11 +95,11 @@ def encode(picture: Picture, image_format: str) -> bytes:
         If the format cannot hold the picture.
     """
     stream = io.BytesIO()
-    encode_to(stream, picture, image_format)
+    encode_to(stream, source, image_format)
     return stream.getvalue()
 
 
-def encode_to(stream: BinaryIO, picture: Picture, image_format: str) -> None:
+def encode_to(stream: BinaryIO, source: Source, image_format: str) -> None:
     """Write a picture to an empty stream that can be read, written and searched.
 
     Raises
@@ -110,64 +109,68 @@ def encode_to(stream: BinaryIO, picture: Picture, image_format: str) -> None:
     OSError
         If the stream cannot be written.
     """
-    check(picture, image_format)
-    _ENCODERS[image_format](stream, picture)
+    check(source, image_format)
+    _ENCODERS[image_format](stream, source)
 
 
-def _encode_jpeg(stream: BinaryIO, picture: Picture) -> None:
-    segments = jpeg.leading_segments(picture)
-    target = _Spliced(stream, 2, lambda head: head + segments)
-    image = _image(convert(picture.pages[0], _UINT8), None)
-    _save("jpegsave_target", image, target, Q=_QUALITY, subsample_mode="off")
+def _encode_jpeg(stream: BinaryIO, source: Source) -> None:
+    segments = jpeg.leading_segments(source)
+    target = Spliced(stream, 2, lambda head: head + segments)
+    header = source.header
+    bands = (convert(band[..., : header.n_channels], _UINT8) for band in source.bands())
+    feed = Feed(bands, (header.height_px, header.width_px, header.n_channels), _UINT8, has_alpha=False)
+    save("jpegsave_target", feed, target, Q=_QUALITY, subsample_mode="off")
 
 
-def _encode_png(stream: BinaryIO, picture: Picture) -> None:
-    chunks = png.leading_chunks(picture)
-    target = _Spliced(stream, _SIGNATURE_AND_HEADER, lambda head: png.with_chunks(head, chunks))
-    _save("pngsave_target", _page(picture, "png"), target, compression=6, filter="all")
+def _encode_png(stream: BinaryIO, source: Source) -> None:
+    chunks = png.leading_chunks(source)
+    target = Spliced(stream, _SIGNATURE_AND_HEADER, lambda head: png.with_chunks(head, chunks))
+    save("pngsave_target", _feed(source, _dtype(source, "png")), target, compression=6, filter="all")
 
 
-def _encode_webp(stream: BinaryIO, picture: Picture) -> None:
+def _encode_webp(stream: BinaryIO, source: Source) -> None:
     # libwebp makes the file in memory anyway.
     encoded = io.BytesIO()
     how: dict[str, Any] = {"Q": _QUALITY, "alpha_q": 100, "smart_subsample": True}
-    if picture.metadata.is_lossless:
+    if source.metadata.is_lossless:
         how = {"lossless": True, "exact": True}
-    _save("webpsave_target", _page(picture, "webp"), encoded, **how)
-    stream.write(webp.with_metadata(encoded.getvalue(), picture))
+    save("webpsave_target", _feed(source, _UINT8), encoded, **how)
+    stream.write(webp.with_metadata(encoded.getvalue(), source))
 
 
-def _encode_avif(stream: BinaryIO, picture: Picture) -> None:
-    dtype = _dtype(picture, "avif")
-    bits = 8 if dtype == _UINT8 else 10 if picture.metadata.bit_depth == 10 else 12
-    pixels = _narrowed(convert(picture.pages[0], dtype), bits)
-    alpha = None if picture.alphas[0] is None else _narrowed(convert(picture.alphas[0], dtype), bits)
-    image = _described_for_avif(_image(pixels, alpha), picture)
+def _encode_avif(stream: BinaryIO, source: Source) -> None:
+    dtype = _dtype(source, "avif")
+    bits = 8 if dtype == _UINT8 else 10 if source.metadata.bit_depth == 10 else 12
+    feed = _feed(source, dtype, lambda band: _narrowed(band, bits))
+    image = _described_for_avif(feed.image, source)
     # Lossy compression of this encoder takes alpha, too, which has to come out as it went in.
-    how: dict[str, Any] = {"lossless": True} if alpha is not None else {"Q": _QUALITY, "subsample_mode": "off"}
+    how: dict[str, Any] = {"lossless": True} if source.header.has_alpha else {"Q": _QUALITY, "subsample_mode": "off"}
     # With "exif" in it, libvips makes up EXIF where there is none.
     keep = "exif|xmp|icc" if image.get_typeof("exif-data") else "xmp|icc"
-    _save("heifsave_target", image, stream, keep, compression="av1", effort=_AVIF_EFFORT, bitdepth=bits, **how)
+    how |= {"compression": "av1", "effort": _AVIF_EFFORT, "bitdepth": bits}
+    save("heifsave_target", feed, stream, image=image, keep=keep, **how)
 
 
-def _encode_tiff(stream: BinaryIO, picture: Picture) -> None:
-    images = [_image(page, alpha) for page, alpha in zip(picture.pages, picture.alphas, strict=True)]
-    n_bytes = sum(page.nbytes for page in (*picture.pages, *picture.alphas) if page is not None)
-    compression = picture.metadata.compression or "deflate"
-    predictor = "float" if picture.pages[0].dtype == _FLOAT32 else "horizontal"
-    _save(
+def _encode_tiff(stream: BinaryIO, source: Source) -> None:
+    header = source.header
+    n_bands = header.n_channels + header.has_alpha
+    page_bytes = header.height_px * header.width_px * n_bands * header.dtype.itemsize
+    compression = source.metadata.compression or "deflate"
+    predictor = "float" if header.dtype == _FLOAT32 else "horizontal"
+    save(
         "tiffsave_target",
-        images[0] if len(images) == 1 else vips().Image.arrayjoin(images, across=1),
+        _feed(source, header.dtype),
         stream,
         compression=compression,
         predictor=predictor if compression in ("deflate", "lzw") else "none",
-        bigtiff=n_bytes > _LARGEST_CLASSIC_TIFF,
-        page_height=images[0].height,
+        bigtiff=page_bytes * header.n_pages > _LARGEST_CLASSIC_TIFF,
+        page_height=header.height_px,
+        **(_TILED if page_bytes > _LARGEST_PAGE_IN_STRIPS else {}),
     )
-    tiff.amend(stream, picture)
+    tiff.amend(stream, source)
 
 
-_ENCODERS: dict[str, Callable[[BinaryIO, Picture], None]] = {
+_ENCODERS: dict[str, Callable[[BinaryIO, Source], None]] = {
     "jpeg": _encode_jpeg,
     "png": _encode_png,
     "webp": _encode_webp,
@@ -176,30 +179,17 @@ _ENCODERS: dict[str, Callable[[BinaryIO, Picture], None]] = {
 }
 
 
-def _dtype(picture: Picture, image_format: str) -> np.dtype[Any]:
+def _dtype(source: Source, image_format: str) -> np.dtype[Any]:
     """Choose the picture's own sample type where the format has it, else the best of the format's."""
-    own, possible = picture.pages[0].dtype, _DTYPES[image_format]
+    own, possible = source.header.dtype, _DTYPES[image_format]
     return own if own in possible else possible[0]
 
 
-def _page(picture: Picture, image_format: str) -> Any:
-    dtype, alpha = _dtype(picture, image_format), picture.alphas[0]
-    return _image(convert(picture.pages[0], dtype), None if alpha is None else convert(alpha, dtype))
-
-
-def _image(pixels: Samples, alpha: Samples | None) -> Any:
-    """Wrap arrays as a libvips image, without a copy."""
-    height, width, n_channels = pixels.shape
-    spaces = {1: _GRAY_SPACES, 3: _RGB_SPACES}.get(n_channels)
-    image = _wrapped(pixels, width, height, n_channels)
-    if alpha is not None:
-        image = image.bandjoin(_wrapped(alpha, width, height, 1))
-    return image.copy(interpretation="multiband" if spaces is None else spaces[pixels.dtype])
-
-
-def _wrapped(samples: Samples, width: int, height: int, n_channels: int) -> Any:
-    memory = np.ascontiguousarray(samples)
-    return vips().Image.new_from_memory(memory, width, height, n_channels, _VIPS_FORMATS[samples.dtype])
+def _feed(source: Source, dtype: np.dtype[Any], change: Callable[[Samples], Samples] = lambda band: band) -> Feed:
+    """Give all pages, one below the other, in a sample type, with alpha."""
+    header = source.header
+    shape = (header.height_px * header.n_pages, header.width_px, header.n_channels + header.has_alpha)
+    return Feed((change(convert(band, dtype)) for band in source.bands()), shape, dtype, has_alpha=header.has_alpha)
 
 
 def _narrowed(samples: Samples, bits: int) -> Samples:
@@ -211,9 +201,9 @@ def _narrowed(samples: Samples, bits: int) -> Samples:
     return (narrow << (16 - bits)).astype(np.uint16)
 
 
-def _described_for_avif(image: Any, picture: Picture) -> Any:
+def _described_for_avif(image: Any, source: Source) -> Any:
     """Attach metadata in the form in which libvips writes it; EXIF goes through libexif on the way."""
-    metadata, pyvips = picture.metadata, vips()
+    metadata, pyvips = source.metadata, vips()
     exif = metadata.exif
     if exif is None and metadata.resolution is not None:
         exif = exif_with_resolution(metadata.resolution)
@@ -237,79 +227,3 @@ def _exif_carrier(exif: bytes) -> Any:
     pyvips = vips()
     source = pyvips.Source.new_from_memory(encode(pixel, "jpeg"))
     return pyvips.Operation.call(LOADERS["jpeg"], source).copy_memory()
-
-
-def _save(operation: str, image: Any, target: Any, keep: str = "none", **options: Any) -> None:
-    """Run a libvips saver on a Python stream; raise what the stream raised."""
-    raised: list[BaseException] = []
-    pyvips = vips()
-
-    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if raised:
-                return -1
-            try:
-                return function(*arguments)
-            except BaseException as error:
-                # It cannot pass through C, so it is kept and raised again below.
-                raised.append(error)
-                return -1
-
-        return call
-
-    connection = pyvips.TargetCustom()
-    connection.on_write(guarded(target.write))
-    if not isinstance(target, _Spliced):
-        connection.on_read(guarded(target.read))
-        connection.on_seek(guarded(target.seek))
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            pyvips.Operation.call(operation, image, connection, keep=keep, **options)
-        except BaseException as error:
-            failed.append(error)
-
-    _join_unless_interrupted(threading.Thread(target=run, daemon=True), raised)
-    if raised:
-        raise raised[0]
-    if failed and isinstance(failed[0], pyvips.Error):
-        raise OutputError("the encoder gave up on this image; write another format") from failed[0]
-    if failed:
-        raise failed[0]
-
-
-def _join_unless_interrupted(thread: threading.Thread, raised: list[BaseException]) -> None:
-    # The main thread only sees Ctrl-C while it runs Python, and some encoders run for minutes in C. Most stop
-    # at their next write, once something is raised; those that do not are left to end by themselves.
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt as error:
-        raised.append(error)
-        thread.join(timeout=_INTERRUPT_S)
-
-
-class _Spliced:
-    """A stream whose first bytes are changed on their way to another stream."""
-
-    def __init__(self, stream: BinaryIO, n_bytes: int, change: Callable[[bytes], bytes]) -> None:
-        self._stream, self._n_bytes, self._change = stream, n_bytes, change
-        self._head: bytes | None = b""
-
-    def write(self, data: Any) -> int:
-        if self._head is None:
-            return self._stream.write(data)
-        self._head += bytes(data)
-        if len(self._head) >= self._n_bytes:
-            end = self._n_bytes
-            self._stream.write(self._change(self._head[:end]) + self._head[end:])
-            self._head = None
-        return len(data)
-
-
-def _is_opaque(alpha: Samples | None) -> bool:
-    if alpha is None:
-        return True
-    opaque = 1.0 if alpha.dtype == _FLOAT32 else np.iinfo(alpha.dtype).max
-    return bool((alpha == opaque).all())

@@ -21,7 +21,7 @@ from pellucid.images.descriptions import (
     sound_exif,
     sound_icc,
 )
-from pellucid.images.picture import Facts, Metadata, Picture
+from pellucid.images.picture import Facts, Metadata, Source
 from pellucid.images.tags import parse_block
 
 _EXIF = b"Exif\0\0"
@@ -35,6 +35,7 @@ _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_PROGRESSIVE_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _LARGEST_PAYLOAD = 65533
 # Bytes looked at before giving up; each segment counts for a few more, as there may be millions.
@@ -76,23 +77,24 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
         resolution=_density(jfif) or resolution_of(parse_block(exif or b"")),
         segments=tuple(_kept(segments)),
     )
-    return Facts(metadata)
+    is_progressive = any(marker in _PROGRESSIVE_FRAMES for marker, _ in segments)
+    return Facts(metadata, is_decoded_whole=is_progressive)
 
 
-def leading_segments(picture: Picture) -> bytes:
+def leading_segments(source: Source) -> bytes:
     """Build the segments that stand between the start of a JPEG file and its tables.
 
     EXIF and XMP of more than 64 KiB, from another format, are left out: a JPEG has no place for them.
     """
-    metadata = picture.metadata
-    own = [(segment[0], segment[1:]) for segment in metadata.segments] if picture.format == "jpeg" else []
-    segments = [s for s in own if s[0] == _APP0] if picture.format == "jpeg" else [_jfif(metadata.resolution)]
+    metadata = source.metadata
+    own = [(segment[0], segment[1:]) for segment in metadata.segments] if source.header.format == "jpeg" else []
+    segments = [s for s in own if s[0] == _APP0] if source.header.format == "jpeg" else [_jfif(metadata.resolution)]
     if metadata.exif is not None:
         segments.append((_APP1, _EXIF + metadata.exif))
     if metadata.xmp is not None:
         segments.append((_APP1, _XMP + metadata.xmp))
-    segments.extend(_icc_segments(fitting_icc(metadata.icc, picture.header.n_channels)))
-    if picture.format != "jpeg" and metadata.iptc is not None:
+    segments.extend(_icc_segments(fitting_icc(metadata.icc, source.header.n_channels)))
+    if source.header.format != "jpeg" and metadata.iptc is not None:
         segments.append((_APP13, _PHOTOSHOP + resources_from_iptc(metadata.iptc)))
     segments.extend(s for s in own if s[0] != _APP0)
     return b"".join(_pack(segment) for segment in segments if len(segment[1]) <= _LARGEST_PAYLOAD)

@@ -7,9 +7,9 @@ Does not know: how any format is laid out in bytes, pyvips, or the disk.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -38,6 +38,9 @@ FORMAT_NAMES = {"jpeg": "JPEG", "png": "PNG", "tiff": "TIFF", "webp": "WebP", "a
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 Samples = np.ndarray[Any, np.dtype[Any]]
+
+# Bands of a picture in memory: small, since an encoder may need them in another type.
+_BAND_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Facts:
     """None where the number of channels tells: 2 and 4 mean that the last is alpha."""
     is_gray: bool = False
     """The file holds one channel, which the decoder repeats three times."""
+    is_decoded_whole: bool = False
+    """The format lets no row be decoded without memory for all of them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,24 @@ class Header:
     format: str
     n_pages: int
     has_alpha: bool
+
+
+class Source(Protocol):
+    """What can be written to a file: a `Picture`, or a picture whose rows are read or made as they are needed."""
+
+    @property
+    def header(self) -> Header:
+        """What a file of it says of itself; `format` is what it was read from."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What travels with the pixels."""
+
+    def bands(self) -> Generator[Samples, None, None]:
+        """Yield the rows of all pages from the top to the bottom, (h, W, C), with alpha as the last channel."""
+
+    def is_opaque(self) -> bool:
+        """Whether there is no alpha, or nothing but white in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +174,18 @@ class Picture:
         has_alpha = self.alphas[0] is not None
         return Header(width_px, height_px, n_channels, self.pages[0].dtype, self.format, len(self.pages), has_alpha)
 
+    def bands(self) -> Generator[Samples, None, None]:
+        """Yield the rows of all pages from the top to the bottom, (h, W, C), with alpha as the last channel."""
+        n_rows = max(1, _BAND_BYTES // self.pages[0][0].nbytes)
+        for page, alpha in zip(self.pages, self.alphas, strict=True):
+            for top in range(0, len(page), n_rows):
+                band = page[top : top + n_rows]
+                yield band if alpha is None else np.dstack([band, alpha[top : top + n_rows]])
+
+    def is_opaque(self) -> bool:
+        """Whether there is no alpha, or nothing but white in it."""
+        return all(alpha is None or is_white(alpha) for alpha in self.alphas)
+
     def replace_pages(self, pages: Iterable[Samples]) -> Picture:
         """Put other pixels in the place of these, and keep alpha, format and metadata.
 
@@ -178,3 +213,9 @@ class Picture:
                 "pass pages of the same number, shape and dtype"
             )
         return dataclasses.replace(self, pages=new)
+
+
+def is_white(alpha: Samples) -> bool:
+    """Whether every sample has the largest value that stands for something."""
+    white = 1.0 if alpha.dtype == np.float32 else np.iinfo(alpha.dtype).max
+    return bool((alpha == white).all())

@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from pellucid.errors import UnsupportedImageError
 from pellucid.images.descriptions import Resolution, fitting_icc, sound_exif, sound_icc
-from pellucid.images.picture import Facts, Metadata, Picture
+from pellucid.images.picture import Facts, Metadata, Source
 
 _SIGNATURE_LENGTH = 8
+_INTERLACE_AT = 28
 _XMP = b"XML:com.adobe.xmp\0"
 # Chunks that stay true when pixels change. Those that belong to a palette or to fewer bits a sample do not.
 _KEPT = frozenset({b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME"})
@@ -57,21 +58,22 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
         if kind == b"pHYs":
             resolution = _resolution(data)
     metadata = Metadata(icc=icc, exif=exif, xmp=xmp, resolution=resolution, segments=tuple(kept), is_lossless=True)
-    return Facts(metadata)
+    stream.seek(_INTERLACE_AT)
+    return Facts(metadata, is_decoded_whole=stream.read(1) == b"\1")
 
 
-def leading_chunks(picture: Picture) -> bytes:
+def leading_chunks(source: Source) -> bytes:
     """Build the chunks that stand between a PNG file's header and its pixels."""
-    metadata = picture.metadata
+    metadata = source.metadata
     chunks = []
-    icc = fitting_icc(metadata.icc, picture.header.n_channels)
+    icc = fitting_icc(metadata.icc, source.header.n_channels)
     if icc is not None:
         chunks.append(b"iCCP" + b"icc\0\0" + zlib.compress(icc))
     if metadata.exif is not None:
         chunks.append(b"eXIf" + metadata.exif)
     if metadata.xmp is not None:
         chunks.append(b"iTXt" + _XMP + b"\0\0\0\0" + metadata.xmp)
-    if picture.format == "png":
+    if source.header.format == "png":
         chunks.extend(metadata.segments)
     elif metadata.resolution is not None:
         across, down = (min(max(round(value), 1), (1 << 31) - 1) for value in metadata.resolution)

@@ -1,52 +1,31 @@
-"""From a file, or its bytes, to a Picture.
+"""From a file, or its bytes, to a Picture, or to rows one after another where a Picture would be too large.
 
-Enters: a path or bytes, which may be damaged or hostile. Leaves: Picture, Header, or an InputError.
-Does not know: what becomes of the picture.
+Enters: a path or bytes, which may be damaged or hostile. Leaves: Picture, Scan, Header, or an InputError.
+Does not know: what becomes of the picture, or how a file is decoded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
-from pellucid.errors import TooLargeError, UnreadableImageError, UnsupportedImageError
-from pellucid.images import avif, jpeg, png, tiff, webp
-from pellucid.images.descriptions import resolution_of, sound_exif, sound_icc, upright
-from pellucid.images.library import LOADERS, vips
-from pellucid.images.picture import FORMAT_NAMES, Facts, Header, Metadata, Picture, Samples
-from pellucid.images.sniffing import sniff
-from pellucid.images.tags import parse_block
+from pellucid.errors import TooLargeError, UnreadableImageError
+from pellucid.images.opening import OpenFile, opened
+from pellucid.images.picture import FORMAT_NAMES, Header, Metadata, Picture, Samples, is_white
 
-#: The largest image that `read` decodes unless told otherwise.
+#: The largest image that `read` decodes unless told otherwise, and the largest of those kinds whose decoders hold
+#: the whole image.
 DEFAULT_MAX_PIXELS = 1_000_000_000
+#: The largest image that `read_or_scan` takes unless told otherwise: not memory bounds it but time.
+DEFAULT_MAX_STREAMED_PIXELS = 20_000_000_000
+#: Images of more bytes than this, decoded, are not held in memory by `read_or_scan`.
+MAX_HELD_BYTES = 1 << 27
 
-_BYTES_NAME = "image data"
-# libvips keeps a few bands of this height itself, so small ones save memory.
-_BAND_BYTES = 1 << 19
 _SAMPLES_A_PIXEL = 4
-
-_INSPECTORS: dict[str, Callable[[BinaryIO, str], Facts]] = {
-    "jpeg": jpeg.inspect,
-    "png": png.inspect,
-    "tiff": tiff.inspect,
-    "webp": webp.inspect,
-    "avif": avif.inspect,
-}
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "uchar": np.dtype(np.uint8),
-    "ushort": np.dtype(np.uint16),
-    "float": np.dtype(np.float32),
-}
-_PLAIN_COLOURS = frozenset({"b-w", "grey16", "srgb", "rgb", "rgb16", "scrgb", "multiband"})
 
 
 def read_header(source: Path | bytes) -> Header:
@@ -66,20 +45,20 @@ def read_header(source: Path | bytes) -> Header:
     UnreadableImageError, UnsupportedImageError
         As `read`.
     """
-    with _opened(source) as file:
+    with opened(source) as file:
         return file.header
 
 
-def read(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def read(source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
     """Read an image file whole.
 
     Parameters
     ----------
     source : Path or bytes
         A file, or the contents of one. The contents decide the format, not the name.
-    max_pixels : int
-        The largest number of pixels to decode, all pages together. Of images of many channels, each further
-        four count as another pixel. Checked before anything is decoded.
+    max_pixels : int, optional
+        The largest number of pixels to decode, all pages together; default: `DEFAULT_MAX_PIXELS`. Of images of many
+        channels, each further four count as another pixel. Checked before anything is decoded.
 
     Returns
     -------
@@ -97,147 +76,122 @@ def read(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pictu
     TooLargeError
         If it has more pixels than the limit, or memory does not suffice.
     """
-    with _opened(source) as file:
-        _check_size(file, max_pixels)
-        try:
-            pixels, alpha = file.decode()
-        except MemoryError as error:
-            raise TooLargeError(
-                f"{file.name}: {_size(file.header)} do not fit into memory; cut the image into parts"
-            ) from error
-        n_pages = file.header.n_pages
-        pages = tuple(np.split(pixels, n_pages))
-        alphas = (None,) * n_pages if alpha is None else tuple(np.split(alpha, n_pages))
-        return Picture(pages, alphas, file.header.format, file.facts.metadata)
+    with opened(source) as file:
+        _check_size(file, DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels)
+        return _decoded(file)
+
+
+def read_or_scan(
+    source: Path | bytes,
+    *,
+    max_pixels: int | None = None,
+    max_held_bytes: int = MAX_HELD_BYTES,
+) -> Picture | Scan:
+    """Read an image file whole if it is small, else only its header.
+
+    Parameters
+    ----------
+    source : Path or bytes
+        As of `read`.
+    max_pixels : int, optional
+        As of `read`; default: `DEFAULT_MAX_STREAMED_PIXELS`.
+    max_held_bytes : int
+        The most bytes of samples, all pages together, that are held in memory.
+
+    Returns
+    -------
+    Picture or Scan
+
+    Raises
+    ------
+    UnreadableImageError, UnsupportedImageError, TooLargeError
+        As `read`.
+    """
+    with opened(source) as file:
+        _check_size(file, DEFAULT_MAX_STREAMED_PIXELS if max_pixels is None else max_pixels)
+        if _n_samples(file) * file.header.dtype.itemsize > max_held_bytes:
+            return Scan(source, file.name, file.header, file.facts.metadata)
+        return _decoded(file)
 
 
 @dataclass(frozen=True)
-class _File:
-    """An open image file of which only the header has been read."""
+class Scan:
+    """An image file whose rows are decoded as they are needed, each time anew.
 
+    Attributes
+    ----------
+    source : Path or bytes
+    name : str
+        What the file is called in messages.
+    header : Header
+    metadata : Metadata
+        Opaque; see `pellucid.images` for what survives.
+    """
+
+    source: Path | bytes
     name: str
-    facts: Facts
     header: Header
-    image: Any
-    source: Any
-    """Kept only so that the bytes libvips reads from are not freed before the image."""
+    metadata: Metadata
 
-    def decode(self) -> tuple[Samples, Samples | None]:
-        """Decode all pages, one below the other."""
-        header, image = self.header, self.image
+    def bands(self) -> Generator[Samples, None, None]:
+        """Yield the rows of all pages, as `page_bands` does."""
+        for page in range(self.header.n_pages):
+            yield from self.page_bands(page)
+
+    def page_bands(self, page: int) -> Generator[Samples, None, None]:
+        """Yield the rows of a page from the top to the bottom, (h, W, C), with alpha as the last channel.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the file is damaged, or has changed since the header was read.
+        UnsupportedImageError
+            After the last row, if samples are NaN or infinite.
+        """
+        with opened(self.source, page) as file:
+            if dataclasses.replace(file.header, n_pages=self.header.n_pages) != self.header:
+                raise UnreadableImageError(f"{self.name}: changed while it was read; try again when it is complete")
+            yield from file.bands()
+
+    def is_opaque(self) -> bool:
+        """Whether there is no alpha, or nothing but white in it."""
+        return not self.header.has_alpha or all(is_white(band[..., -1]) for band in self.bands())
+
+
+def _decoded(file: OpenFile) -> Picture:
+    """Decode all pages, one below the other."""
+    header, image = file.header, file.image
+    try:
         pixels = np.empty((image.height, image.width, header.n_channels), header.dtype)
         alpha = np.empty(pixels.shape[:2], header.dtype) if header.has_alpha else None
-        n_bad = 0
-        for top, band in self._bands():
-            bottom = top + len(band)
-            pixels[top:bottom] = band[..., : header.n_channels]
+        top = 0
+        for band in file.bands():
+            pixels[top : top + len(band)] = band[..., : header.n_channels]
             if alpha is not None:
-                alpha[top:bottom] = band[..., -1]
-            if header.dtype == np.float32:
-                n_bad += int(np.count_nonzero(~np.isfinite(band).all(axis=-1)))
-        if n_bad:
-            raise UnsupportedImageError(
-                f"{self.name}: {n_bad} pixels are NaN or infinite; give them finite values first"
-            )
-        return pixels, alpha
-
-    def _bands(self) -> Iterator[tuple[int, Samples]]:
-        image, dtype = self.image, self.header.dtype
-        n_rows = max(1, _BAND_BYTES // (image.width * image.bands * dtype.itemsize))
-        try:
-            region = vips().Region.new(image)
-            for top in range(0, image.height, n_rows):
-                height = min(n_rows, image.height - top)
-                band = np.frombuffer(region.fetch(0, top, image.width, height), dtype)
-                yield top, self._widened(band.reshape(height, image.width, image.bands))
-        except vips().Error as error:
-            raise _damaged(self.name, self.header.format) from error
-
-    def _widened(self, band: Samples) -> Samples:
-        """Spread the 10 or 12 bits of an AVIF sample over 16, so that white is white."""
-        bits = self.facts.metadata.bit_depth or 16
-        if band.dtype != np.uint16 or bits == 16:
-            return band
-        # libvips leaves the low bits zero; the high ones repeated there give round(v * 65535 / (2^bits - 1)).
-        widened: Samples = band | (band >> bits)
-        return widened
+                alpha[top : top + len(band)] = band[..., -1]
+            top += len(band)
+    except MemoryError as error:
+        raise TooLargeError(f"{file.name}: {_size(header)} do not fit into memory; cut the image into parts") from error
+    pages = tuple(np.split(pixels, header.n_pages))
+    alphas = (None,) * header.n_pages if alpha is None else tuple(np.split(alpha, header.n_pages))
+    return Picture(pages, alphas, header.format, file.facts.metadata)
 
 
-@contextlib.contextmanager
-def _opened(source: Path | bytes) -> Iterator[_File]:
-    with _stream(source) as (stream, name):
-        try:
-            image_format = sniff(stream, name)
-            facts = _INSPECTORS[image_format](stream, name)
-        except OSError as error:
-            raise _unopened(name, error) from error
-        pyvips = vips()
-        try:
-            vips_source = _vips_source(stream)
-            image = _open_image(vips_source, image_format, facts.n_pages)
-        except pyvips.Error as error:
-            raise _damaged(name, image_format) from error
-        if image_format == "avif":
-            _check_single(image, name)
-            facts = dataclasses.replace(facts, metadata=_avif_metadata(image))
-        yield _File(name, facts, _header(image, facts, image_format, name), image, vips_source)
+def _n_samples(file: OpenFile) -> int:
+    return int(file.image.width * file.image.height * file.image.bands)
 
 
-@contextlib.contextmanager
-def _stream(source: Path | bytes) -> Iterator[tuple[BinaryIO, str]]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source), _BYTES_NAME
-        return
-    # A name may hold a line break; a message is one line.
-    name = str(source) if str(source).isprintable() else repr(str(source))
-    try:
-        if not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116 - Path.stat would refuse a plain string
-            kind = "a folder" if Path(source).is_dir() else "not a file"
-            raise UnreadableImageError(f"{name}: {kind}; name an image file")
-        stream = Path(source).open("rb")  # noqa: SIM115 - closed below, outside this try
-    except FileNotFoundError as error:
-        raise UnreadableImageError(f"{name}: no such file; check the name") from error
-    except (OSError, ValueError) as error:
-        raise _unopened(name, error) from error
-    with stream:
-        yield stream, name
-
-
-def _vips_source(stream: BinaryIO) -> Any:
-    if isinstance(stream, io.BytesIO):
-        return vips().Source.new_from_memory(stream.getvalue())
-    os.lseek(stream.fileno(), 0, os.SEEK_SET)
-    return vips().Source.new_from_descriptor(stream.fileno())
-
-
-def _open_image(source: Any, image_format: str, n_pages: int) -> Any:
-    pages = {"n": n_pages} if image_format == "tiff" else {}
-    loader = LOADERS[image_format]
-    return vips().Operation.call(loader, source, access="sequential", fail_on="error", **pages)
-
-
-def _header(image: Any, facts: Facts, image_format: str, name: str) -> Header:
-    if image.interpretation not in _PLAIN_COLOURS or image.coding != "none":
-        raise UnsupportedImageError(
-            f"{name}: its colours are {str(image.interpretation).upper()}; convert it to RGB or gray first"
-        )
-    if image.format not in _DTYPES:
-        raise UnsupportedImageError(
-            f"{name}: its samples are of type {image.format}; convert them to 8, 16-bit or 32-bit float"
-        )
-    has_alpha = image.bands in (2, 4) if facts.has_alpha is None else facts.has_alpha
-    n_channels = 1 if facts.is_gray else image.bands - has_alpha
-    height_px, n_pages = image.height // facts.n_pages, facts.n_pages
-    return Header(image.width, height_px, n_channels, _DTYPES[image.format], image_format, n_pages, has_alpha)
-
-
-def _check_size(file: _File, max_pixels: int) -> None:
-    n_samples = file.image.width * file.image.height * file.image.bands
-    n_pixels = max(file.image.width * file.image.height, n_samples // _SAMPLES_A_PIXEL)
+def _check_size(file: OpenFile, max_pixels: int) -> None:
+    n_pixels = max(file.image.width * file.image.height, _n_samples(file) // _SAMPLES_A_PIXEL)
     if n_pixels > max_pixels:
         raise TooLargeError(
             f"{file.name}: {_size(file.header)} count as {n_pixels}, the limit is {max_pixels}; "
             "raise it with the environment variable PELLUCID_MAX_PIXELS"
+        )
+    if file.facts.is_decoded_whole and n_pixels > DEFAULT_MAX_PIXELS:
+        raise TooLargeError(
+            f"{file.name}: {_size(file.header)} in a kind of {FORMAT_NAMES[file.header.format]} that has to be decoded "
+            "whole; save it as a TIFF, or as a baseline JPEG or a PNG without interlacing"
         )
 
 
@@ -245,35 +199,3 @@ def _size(header: Header) -> str:
     pages = f", {header.n_pages} pages" if header.n_pages > 1 else ""
     channels = f", {header.n_channels} channels" if header.n_channels > 3 else ""
     return f"{header.width_px} x {header.height_px} pixels{pages}{channels}"
-
-
-def _check_single(image: Any, name: str) -> None:
-    n_images = image.get("n-pages")
-    if n_images > 1:
-        raise UnsupportedImageError(f"{name}: an AVIF of {n_images} images; save the one to denoise first")
-
-
-def _avif_metadata(image: Any) -> Metadata:
-    def blob(field: str) -> bytes | None:
-        return bytes(image.get(field)) if image.get_typeof(field) else None
-
-    exif = sound_exif(blob("exif-data"))
-    return Metadata(
-        icc=sound_icc(blob("icc-profile-data")),
-        # The decoder has turned the pixels already.
-        exif=None if exif is None else upright(exif),
-        xmp=blob("xmp-data"),
-        resolution=resolution_of(parse_block(exif or b"")),
-        bit_depth=image.get("bits-per-sample"),
-    )
-
-
-def _unopened(name: str, error: OSError | ValueError) -> UnreadableImageError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return UnreadableImageError(f"{name}: cannot be read ({reason}); check the disk, the name and its permissions")
-
-
-def _damaged(name: str, image_format: str) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"{name}: truncated or damaged {FORMAT_NAMES[image_format]}; get a fresh copy of the file"
-    )

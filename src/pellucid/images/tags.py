@@ -16,7 +16,7 @@ EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 34665, 34853, 40965
 _POINTERS = frozenset({EXIF_POINTER, GPS_POINTER, INTEROP_POINTER})
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
-_LONG8 = 16
+LONG8 = 16
 #: Field type -> (bytes in a value, bytes that the byte order turns round together).
 _SIZES = {
     1: (1, 1),
@@ -224,7 +224,7 @@ def pack_directory(tags: Iterable[Tag], offset: int, layout: Layout, next_offset
     values = bytearray()
     for tag in ordered:
         if tag.children is not None:
-            table += layout.entry.pack(tag.code, _LONG8 if layout.is_big else LONG, 1)
+            table += layout.entry.pack(tag.code, LONG8 if layout.is_big else LONG, 1)
             table += layout.offset.pack(values_at + len(values))
             values += pack_directory(tag.children, values_at + len(values), layout)
             continue

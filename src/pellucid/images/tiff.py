@@ -25,7 +25,7 @@ from pellucid.images.descriptions import (
     resolution_tags,
     sound_icc,
 )
-from pellucid.images.picture import Facts, Metadata, Picture
+from pellucid.images.picture import Facts, Metadata, Source
 from pellucid.images.tags import (
     BYTE,
     SHORT,
@@ -127,7 +127,7 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
     return Facts(_metadata(pages[0], descriptions), n_pages, has_alpha=_has_alpha(pages[0]))
 
 
-def amend(stream: BinaryIO, picture: Picture) -> None:
+def amend(stream: BinaryIO, source: Source) -> None:
     """Give each page of a file that libvips has written its descriptive tags, and name its channels.
 
     The new directories are appended, and the old ones are left unused.
@@ -136,7 +136,7 @@ def amend(stream: BinaryIO, picture: Picture) -> None:
     directories = list(DirectoryReader(stream, layout).chain())
     pointer = layout.first_pointer
     for number, written in enumerate(directories):
-        tags = _merged(written, _wanted(picture, number), picture)
+        tags = _merged(written, _wanted(source, number), source)
         offset = stream.seek(0, io.SEEK_END)
         offset += stream.write(b"\0" * (offset % 2))
         stream.write(pack_directory(tags, offset, layout))
@@ -265,15 +265,15 @@ def _metadata(page: dict[int, tuple[int, ...]], descriptions: tuple[tuple[Tag, .
     )
 
 
-def _wanted(picture: Picture, number: int) -> tuple[Tag, ...]:
-    metadata = picture.metadata
-    if picture.format == "tiff" and len(metadata.directories) == len(picture.pages):
+def _wanted(source: Source, number: int) -> tuple[Tag, ...]:
+    metadata = source.metadata
+    if source.header.format == "tiff" and len(metadata.directories) == source.header.n_pages:
         return metadata.directories[number]
     tags = {tag.code: tag for tag in parse_block(metadata.exif or b"") if tag.code not in _STRUCTURE}
     if metadata.resolution is not None and X_RESOLUTION not in tags:
         tags |= {tag.code: tag for tag in resolution_tags(metadata.resolution)}
     blocks = (
-        (_ICC, UNDEFINED, fitting_icc(metadata.icc, picture.header.n_channels)),
+        (_ICC, UNDEFINED, fitting_icc(metadata.icc, source.header.n_channels)),
         (_XMP, BYTE, metadata.xmp),
         (_IPTC, UNDEFINED, metadata.iptc),
     )
@@ -281,10 +281,10 @@ def _wanted(picture: Picture, number: int) -> tuple[Tag, ...]:
     return tuple(tags.values())
 
 
-def _merged(written: Iterable[Tag], wanted: Iterable[Tag], picture: Picture) -> list[Tag]:
+def _merged(written: Iterable[Tag], wanted: Iterable[Tag], source: Source) -> list[Tag]:
     # libvips writes a resolution where the picture has none, takes any three channels for RGB and every
     # further one for alpha.
-    header, merged = picture.header, {tag.code: tag for tag in written}
+    header, merged = source.header, {tag.code: tag for tag in written}
     if header.n_channels < 3:
         merged[_PHOTOMETRIC] = Tag(_PHOTOMETRIC, SHORT, struct.pack("<H", _GRAY))
     for code in (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION, _EXTRA_SAMPLES):

@@ -18,7 +18,7 @@ from pellucid.images.descriptions import (
     sound_exif,
     sound_icc,
 )
-from pellucid.images.picture import Facts, Metadata, Picture
+from pellucid.images.picture import Facts, Metadata, Source
 from pellucid.images.tags import parse_block
 
 _ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
@@ -53,15 +53,15 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
         resolution=resolution_of(parse_block(exif or b"")),
         is_lossless=b"VP8L" in chunks,
     )
-    return Facts(metadata)
+    return Facts(metadata, is_decoded_whole=True)
 
 
-def with_metadata(encoded: bytes, picture: Picture) -> bytes:
+def with_metadata(encoded: bytes, source: Source) -> bytes:
     """Put the metadata of a picture into a WebP file that has none.
 
     A resolution without EXIF, from another format, becomes an EXIF block: WebP has no other place for it.
     """
-    metadata, header = picture.metadata, picture.header
+    metadata, header = source.metadata, source.header
     icc, exif, xmp = fitting_icc(metadata.icc, 3), metadata.exif, metadata.xmp
     if exif is None and metadata.resolution is not None:
         exif = exif_with_resolution(metadata.resolution)

@@ -1,6 +1,6 @@
-"""From a Picture to a file that is either whole or not there.
+"""From a picture to a file that is either whole or not there.
 
-Enters: a Picture and the path to write to. Leaves: the file, or an OutputError and nothing changed.
+Enters: a Source (a Picture is one) and the path to write to. Leaves: the file, or an OutputError and nothing changed.
 Does not know: how a picture becomes bytes.
 """
 
@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import BinaryIO
 
 from pellucid.errors import OutputError
 from pellucid.images.encoding import check, encode_to
-from pellucid.images.picture import SUFFIXES, Picture
+from pellucid.images.picture import SUFFIXES, Source
 
 _EXISTS = "exists already; choose another name, or allow overwriting (--overwrite, overwrite=True)"
+_HIDDEN = ".pellucid-"
 _REMEDIES = {
     errno.ENOSPC: "no space left on the disk; free some or write to another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or write to another folder",
@@ -35,7 +37,7 @@ _REMEDIES = {
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL})
 
 
-def write(picture: Picture, target: Path, *, overwrite: bool = False) -> None:
+def write(source: Source, target: Path, *, overwrite: bool = False) -> None:
     """Write a picture to a file, whole or not at all.
 
     The file is made under a hidden name beside the target, forced to the disk, and given its name in one
@@ -43,8 +45,8 @@ def write(picture: Picture, target: Path, *, overwrite: bool = False) -> None:
 
     Parameters
     ----------
-    picture : Picture
-        What to write.
+    source : Source
+        What to write: a Picture, or one whose rows are made as they are written.
     target : Path
         Its suffix decides the format. A symbolic link is replaced, not followed.
     overwrite : bool
@@ -60,8 +62,8 @@ def write(picture: Picture, target: Path, *, overwrite: bool = False) -> None:
     check_target(target, overwrite=overwrite)
     image_format = SUFFIXES[Path(target).suffix.lower()]
     with _errors_named(target):
-        check(picture, image_format)
-    _write(lambda stream: encode_to(stream, picture, image_format), target, overwrite=overwrite)
+        check(source, image_format)
+    _write(lambda stream: encode_to(stream, source, image_format), target, overwrite=overwrite)
 
 
 def write_bytes(content: bytes, target: Path, *, overwrite: bool = False) -> None:
@@ -83,6 +85,26 @@ def write_bytes(content: bytes, target: Path, *, overwrite: bool = False) -> Non
     _write(lambda stream: stream.write(content), target, overwrite=overwrite)
 
 
+def copy(source: Path, target: Path, *, overwrite: bool = False) -> None:
+    """Copy a file, as `write` writes: whole or not at all.
+
+    Parameters
+    ----------
+    source : Path
+    target : Path
+    overwrite : bool
+        As of `write`.
+
+    Raises
+    ------
+    OutputError
+        As `write`.
+    """
+    check_target(target, overwrite=overwrite)
+    with Path(source).open("rb") as content:
+        _write(lambda stream: shutil.copyfileobj(content, stream), target, overwrite=overwrite)
+
+
 def check_target(target: Path, *, overwrite: bool) -> None:
     """Refuse a target that cannot be written, before any work is done for it.
 
@@ -101,6 +123,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         # Only making a file tells for sure that one can be made, and if not, why.
         with _hidden_file(target) as (_, descriptor):
             os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove from a folder what processes that were killed had begun to write. Nobody else may be writing there."""
+    for leftover in folder.glob(f"{_HIDDEN}*"):
+        leftover.unlink(missing_ok=True)
 
 
 def _write(fill: Callable[[BinaryIO], object], target: Path, *, overwrite: bool) -> None:
@@ -147,7 +175,7 @@ def _mode_to_keep(target: Path, *, overwrite: bool) -> int | None:
 
 @contextlib.contextmanager
 def _hidden_file(target: Path) -> Iterator[tuple[Path, int]]:
-    temporary = target.with_name(f".pellucid-{secrets.token_hex(8)}{target.suffix}")
+    temporary = target.with_name(f"{_HIDDEN}{secrets.token_hex(8)}{target.suffix}")
     try:
         # 0o666 less the umask, as for any new file.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

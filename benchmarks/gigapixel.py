@@ -1,0 +1,106 @@
+"""Memory and time of ``pellucid denoise`` on huge images: ``python benchmarks/gigapixel.py``.
+
+Makes noisy TIFFs (RGB, 8 bit) of several sizes, row by row, and denoises each in a process of its own. Prints the
+peak resident memory as the operating system counts it, the seconds, the seconds per megapixel, and how these grow.
+Loading the engine and the network is timed on the smallest image, and given by itself: it weighs on small images only.
+``--sizes 1024 8192 16384 32768`` goes up to the gigapixel.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from skimage.data import astronaut
+
+from pellucid import images
+
+COMMAND = Path(sys.executable).with_name("pellucid")
+SIGMA = 20
+BAND_PX, NOISE_MOVES_PX = 64, 4096
+
+
+@dataclass(frozen=True)
+class NoisyMosaic:
+    """A photograph laid side by side up to a size, with white noise, of which no more than a band is ever there."""
+
+    width_px: int
+    height_px: int
+
+    @property
+    def metadata(self) -> images.Metadata:
+        """No compression: to make the image should take no time."""
+        return images.Metadata(compression="none")
+
+    @property
+    def header(self) -> images.Header:
+        """One page of RGB, 8 bits."""
+        return images.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
+
+    def bands(self) -> Iterator[images.Samples]:
+        """Yield the rows from the top to the bottom."""
+        photograph, rng = astronaut().astype(np.int16), np.random.default_rng(0)
+        n_across = -(-self.width_px // photograph.shape[1])
+        # The same noise, moved along: to draw three gigasamples anew takes minutes.
+        noise = rng.normal(0, SIGMA, (BAND_PX, self.width_px + NOISE_MOVES_PX, 3)).astype(np.int16)
+        for top in range(0, self.height_px, BAND_PX):
+            rows = np.arange(top, min(top + BAND_PX, self.height_px))
+            band = np.tile(photograph[rows % len(photograph)], (1, n_across, 1))[:, : self.width_px]
+            moved = int(rng.integers(NOISE_MOVES_PX))
+            band += noise[: len(rows), moved : moved + self.width_px]
+            yield np.clip(band, 0, 255, out=band).astype(np.uint8)
+
+    def is_opaque(self) -> bool:
+        """There is no alpha."""
+        return True
+
+
+def denoise(source: Path, target: Path, model: str) -> tuple[float, float]:
+    """Denoise a file; give the seconds and the peak resident memory in MB.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        The command failed.
+    """
+    start = time.perf_counter()
+    process = subprocess.Popen([COMMAND, "denoise", source, "-o", target, "--model", model, "--quiet", "--overwrite"])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, "pellucid denoise")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 4096, 8192, 16384], metavar="PX", help="sides")
+    parser.add_argument("--model", default="fast", metavar="NAME")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the images are made")
+    options = parser.parse_args(arguments)
+    print(f"{'size':>14}{'Mpixel':>9}{'seconds':>10}{'s/Mpixel':>10}{'of first':>10}{'peak MB':>9}")
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        source, target = Path(folder) / "noisy.tif", Path(folder) / "clean.tif"
+        images.write(NoisyMosaic(64, 64), source)
+        start_s, _ = denoise(source, target, options.model)
+        first = None
+        for side in options.sizes:
+            images.write(NoisyMosaic(side, side), source, overwrite=True)
+            seconds, peak_mb = denoise(source, target, options.model)
+            megapixels = side * side / 1e6
+            each = (seconds - start_s) / megapixels
+            first = first or each
+            row = f"{f'{side}x{side}':>14}{megapixels:>9.0f}{seconds:>10.1f}{each:>10.3f}{each / first:>10.2f}"
+            print(f"{row}{peak_mb:>9.0f}", flush=True)
+    print(f"start-up, taken off each s/Mpixel: {start_s:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

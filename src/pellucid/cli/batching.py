@@ -1,0 +1,161 @@
+"""The command ``pellucid batch``.
+
+Arguments enter; a folder of results, and a summary on stdout, leave. What is done to which file `pellucid.batch`
+decides.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pellucid.cli.common import (
+    EXIT_SOME_FAILED,
+    AsJson,
+    Chroma,
+    Device,
+    Luma,
+    Model,
+    Overwrite,
+    Precision,
+    Quiet,
+    Sigma,
+    Strength,
+    Threads,
+    Tile,
+    make_settings,
+)
+
+if TYPE_CHECKING:
+    from pellucid.batch import Record
+
+#: Failures that are told of; the report has them all.
+MAX_TOLD = 100
+
+
+def batch_command(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Image files, and folders of them.")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DST", help="Folder for the results; made if it is not there.")
+    ],
+    model: Model = None,
+    sigma: Sigma = None,
+    strength: Strength = 100.0,
+    luma: Luma = 100.0,
+    chroma: Chroma = 100.0,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--suffix", metavar=".EXT", help="What results end in, and their format; default: the source's."),
+    ] = None,
+    tile: Tile = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take the noise out of many image files, and go on where a run was stopped.
+
+    The tree of each folder is mirrored in DST. Files whose names do not say that they are images are passed over, as
+    are hidden files, links to folders, and DST itself. A file that cannot be denoised stops nothing: all failures
+    are told at the end, and the exit code is 3.
+
+    DST/report.jsonl has a line for every file: its result's path and SHA-256, status, error, noise level and seconds.
+    Start the same command again after a stop or a crash: it does what is left, and tries again what failed.
+
+    Examples:
+
+      pellucid batch photos/ -o clean/
+
+      pellucid batch 2023/ 2024/ extra.jpg -o clean/ --strength 70
+
+      pellucid batch scans/ -o clean/ --suffix .png --sigma 12
+    """
+    from pellucid.batch import LEDGER_NAME, Batch, plan_jobs  # noqa: PLC0415
+
+    settings = make_settings(
+        model=model,
+        sigma=sigma,
+        strength=strength,
+        luma=luma,
+        chroma=chroma,
+        tile=tile,
+        threads=threads,
+        device=device,
+        precision=precision,
+    )
+    batch = Batch(plan_jobs(sources, output, suffix=suffix), output, settings, overwrite=overwrite)
+    counts: Counter[str] = Counter()
+    failed: list[Record] = []
+    with _bar(len(batch.jobs), show=not quiet) as advance:
+        for record in batch.run():
+            counts[record.status] += 1
+            if record.status == "failed" and len(failed) < MAX_TOLD:
+                failed.append(record)
+            if as_json:
+                typer.echo(json.dumps(asdict(record)))
+            advance(record)
+    if failed:
+        _tell_failures(failed, counts["failed"], output / LEDGER_NAME)
+    if not quiet and not as_json:
+        typer.echo(_summary(counts, batch.n_done_before, output))
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _summary(counts: "Counter[str]", n_done_before: int, output: Path) -> str:
+    parts = [f"{counts['ok']} denoised"]
+    parts += [f"{counts['found']} found there"] if counts["found"] else []
+    parts += [f"{n_done_before} done before"] if n_done_before else []
+    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    return f"{output}  ({', '.join(parts)})"
+
+
+def _tell_failures(failed: "list[Record]", n_failed: int, ledger: Path) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("file", "what is wrong", title=f"{n_failed} failed", box=None, title_justify="left")
+    for record in failed:
+        table.add_row(Text(record.source), Text((record.error or "").removeprefix(f"{record.source}: ")))
+    # A log has a line for each, however long.
+    Console(stderr=True, width=None if sys.stderr.isatty() else 10_000, soft_wrap=True).print(table)
+    if n_failed > len(failed):
+        typer.echo(f"and {n_failed - len(failed)} more: see {ledger}", err=True)
+
+
+@contextmanager
+def _bar(n_files: int, *, show: bool) -> "Iterator[Callable[[Record], None]]":
+    """Show on stderr how many files and megapixels are done, if that is a terminal."""
+    if not show or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files, {task.fields[megapixels]:.1f} megapixels"),
+        TimeRemainingColumn(),
+    )
+    # The time left follows the last minutes: files come in folders, and those of one folder are alike.
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=120) as bar:
+        task = bar.add_task("", total=n_files, megapixels=0.0)
+        megapixels = 0.0
+
+        def advance(record: "Record") -> None:
+            nonlocal megapixels
+            megapixels += record.megapixels
+            bar.update(task, advance=1, megapixels=megapixels)
+
+        yield advance
