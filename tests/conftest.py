@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,8 +81,43 @@ def small_gray_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_model(tmp_path_factory.mktemp("small_gray"), 1)
 
 
+@pytest.fixture(scope="session")
+def seeing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small colour model with a noise estimator, which sees how much pixels differ from those around."""
+    folder = make_small_model(tmp_path_factory.mktemp("seeing"), 3)
+    content = small_estimator()
+    (folder / "estimator.onnx").write_bytes(content)
+    with (folder / "card.toml").open("a") as card:
+        card.write(
+            f"""
+[estimator]
+halo_px = 8
+n_parameters = 36
+kmacs_per_px = 0.04
+sha256 = "{hashlib.sha256(content).hexdigest()}"
+"""
+        )
+    return folder
+
+
+def small_estimator() -> bytes:
+    from onnx import helper, numpy_helper
+
+    weights = [
+        numpy_helper.from_array(np.full((3, 1, 3, 3), 1 / 9, np.float32), "kernel"),
+        numpy_helper.from_array(np.full((1, 3, 3, 3), 1 / 27, np.float32), "average"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["noisy", "kernel"], ["mean"], group=3, pads=[1, 1, 1, 1]),
+        helper.make_node("Sub", ["noisy", "mean"], ["detail"]),
+        helper.make_node("Abs", ["detail"], ["size"]),
+        helper.make_node("Conv", ["size", "average"], ["sigma"], pads=[1, 1, 1, 1]),
+    ]
+    return small_network(nodes, {"noisy": 3}, {"sigma": 1}, weights)
+
+
 def make_small_model(folder: Path, n_channels: int) -> Path:
-    from onnx import TensorProto, checker, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     kernel = numpy_helper.from_array(np.full((n_channels, 1, 3, 3), 1 / 9, np.float32), "kernel")
     gain = numpy_helper.from_array(np.float32(8), "gain")
@@ -91,14 +127,7 @@ def make_small_model(folder: Path, n_channels: int) -> Path:
         helper.make_node("Mul", ["sigma", "gain"], ["share"]),
         helper.make_node("Mul", ["detail", "share"], ["residual"]),
     ]
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "H", "W"])
-        for name, channels in (("noisy", n_channels), ("sigma", 1), ("residual", n_channels))
-    ]
-    graph = helper.make_graph(nodes, "small", ports[:2], ports[2:], [kernel, gain])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    checker.check_model(model)
-    content = model.SerializeToString()
+    content = small_network(nodes, {"noisy": n_channels, "sigma": 1}, {"residual": n_channels}, [kernel, gain])
     (folder / "model.onnx").write_bytes(content)
     (folder / "card.toml").write_text(
         f"""name = "small"
@@ -113,3 +142,18 @@ sha256 = "{hashlib.sha256(content).hexdigest()}"
 """
     )
     return folder
+
+
+def small_network(nodes: list[Any], inputs: dict[str, int], outputs: dict[str, int], weights: list[Any]) -> bytes:
+    """Make a network file; inputs and outputs by their channels."""
+    from onnx import TensorProto, checker, helper
+
+    ports = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, "H", "W"]) for name, n in sizes.items()]
+        for sizes in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, "small", *ports, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content

@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pellucid import images
-from pellucid.denoiser import estimate_sigma
 from pellucid.errors import OutputError, UnreadableImageError, UnsupportedImageError
-from pellucid.files import FileDenoiser, Settings, estimate_file
+from pellucid.files import FileDenoiser, Settings
 from pellucid.streaming import survey_page
 
 from .conftest import add_noise, peak_memory_mb
@@ -97,12 +96,31 @@ def test_another_format_and_metadata(
     assert images.read(tmp_path / "streamed.tif").pages[0].dtype == np.uint16
 
 
-def test_the_estimate_is_that_of_the_image_in_memory(noisy: NDArray[np.uint8], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_noise_that_the_network_sees_itself(
+    noisy: NDArray[np.uint8], tmp_path: Path, seeing_model: Path, dtype: type
+) -> None:
+    settings = Settings(model=seeing_model, tile_px=TILE_PX)
+    image = noisy if dtype is np.uint8 else noisy / np.float32(64)
+    source = save(tmp_path / "a.tif", image, image[::-1].copy())
+    held, streamed = FileDenoiser(settings), FileDenoiser(replace(settings, max_held_bytes=0))
+    check_alike(source, held, streamed)
+    assert streamed.estimate_file(source) == pytest.approx(held.estimate_file(source), rel=1e-6)
+    idle = FileDenoiser(replace(settings, max_held_bytes=0, strength=0))
+    result = idle.denoise_file(source, tmp_path / "idle.tif")
+    assert result.sigmas == pytest.approx([255 * sigma for sigma in held.estimate_file(source)], abs=0.01)
+
+
+def test_the_estimate_is_that_of_the_image_in_memory(
+    noisy: NDArray[np.uint8], tmp_path: Path, held: FileDenoiser, streamed: FileDenoiser
+) -> None:
     tall = np.tile(noisy, (4, 1, 1))
-    scan = images.read_or_scan(save(tmp_path / "a.png", tall), max_held_bytes=0)
+    source = save(tmp_path / "a.png", tall)
+    scan = images.read_or_scan(source, max_held_bytes=0)
     assert isinstance(scan, images.Scan)
-    assert survey_page(scan, 0).sigma == estimate_sigma(tall) > 0
-    assert estimate_file(scan.source) == [estimate_sigma(tall)]  # type: ignore[arg-type]
+    expected = held.denoiser(3).estimate(tall)
+    assert survey_page(scan, 0, streamed.denoiser(3), None).sigma == expected > 0
+    assert streamed.estimate_file(source) == held.estimate_file(source) == [expected]
 
 
 def test_strength_0_gives_the_file_back(noisy: NDArray[np.uint8], tmp_path: Path, settings: Settings) -> None:

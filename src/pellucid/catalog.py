@@ -4,6 +4,7 @@ A name or a folder enters, a ModelCard leaves, its network file checked against 
 inference: a card is data.
 """
 
+import dataclasses
 import difflib
 import hashlib
 import tomllib
@@ -21,9 +22,35 @@ BUNDLED = Path(__file__).parent / "models"
 DEFAULT_NAMES = {1: "gray", 3: "color"}
 CARD_FILE = "card.toml"
 NETWORK_FILE = "model.onnx"
+ESTIMATOR_FILE = "estimator.onnx"
 #: A card is a page of text; a network of the kind pellucid runs is some megabytes.
 MAX_CARD_BYTES = 1 << 20
 MAX_NETWORK_BYTES = 1 << 30
+MAX_HALO_PX = 1024
+#: Estimators look at cells of so many pixels.
+ESTIMATOR_GRID_PX = 4
+
+
+@dataclass(frozen=True)
+class EstimatorCard:
+    """The part of a model that sees how strong the noise is, and where.
+
+    Attributes
+    ----------
+    halo_px : int
+        A value of its map depends on no input pixel farther away than this along an axis; a multiple of the model's
+        `stride_px`, on whose grid its inputs lie too.
+    n_parameters : int
+    kmacs_per_px : float
+        Thousands of multiply-adds for each pixel.
+    sha256 : str
+        Of its network file, in hexadecimal.
+    """
+
+    halo_px: int
+    n_parameters: int
+    kmacs_per_px: float
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +73,8 @@ class ModelCard:
         Thousands of multiply-adds for each pixel.
     sha256 : str
         Of the network file, in hexadecimal.
+    estimator : EstimatorCard, optional
+        What finds the noise level where it is not given; without it, that is done by statistics (`noise_level`).
     training, scores : mapping
         What the model was trained on and how it was measured, as the card tells it.
     folder : Path
@@ -61,6 +90,7 @@ class ModelCard:
     n_parameters: int
     kmacs_per_px: float
     sha256: str
+    estimator: EstimatorCard | None
     training: Mapping[str, Any]
     scores: Mapping[str, Any]
     folder: Path
@@ -73,9 +103,17 @@ class ModelCard:
         ModelError
             The file is missing, unreasonably large, or differs from the card's SHA-256.
         """
-        path = self.folder / NETWORK_FILE
+        return self._read_checked(NETWORK_FILE, self.sha256)
+
+    def read_estimator(self) -> bytes:
+        """Read the estimator's network file, as `read_network` does; the model has to have one."""
+        assert self.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
+        return self._read_checked(ESTIMATOR_FILE, self.estimator.sha256)
+
+    def _read_checked(self, name: str, sha256: str) -> bytes:
+        path = self.folder / name
         content = _read(path, MAX_NETWORK_BYTES)
-        if hashlib.sha256(content).hexdigest() != self.sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise ModelError(f"{path}: damaged, or not the file of its card (SHA-256 differs): install the model again")
         return content
 
@@ -128,34 +166,33 @@ def _load(folder: Path) -> ModelCard:
         table = tomllib.loads(_read(path, MAX_CARD_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ModelError(f"{path}: not a model card (TOML expected): install the model again") from None
-    fields: dict[str, Any] = {
-        "folder": folder,
-        "training": table.pop("training", {}),
-        "scores": table.pop("scores", {}),
-    }
-    for key, kind in _SCALARS.items():
-        value = table.get(key)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ModelError(f"{path}: key '{key}' is missing or not a {kind.__name__}: install the model again")
-        fields[key] = value
-    card = ModelCard(**fields)
+    estimator = table.pop("estimator", None)
+    card = ModelCard(
+        folder=folder,
+        training=table.pop("training", {}),
+        scores=table.pop("scores", {}),
+        estimator=None if estimator is None else EstimatorCard(**_typed(estimator, EstimatorCard, path)),
+        **_typed(table, ModelCard, path),
+    )
     _check(card, path)
     return card
 
 
-_SCALARS: dict[str, type] = {
-    "name": str,
-    "summary": str,
-    "channels": int,
-    "sigma_max": float,
-    "stride_px": int,
-    "halo_px": int,
-    "n_parameters": int,
-    "kmacs_per_px": float,
-    "sha256": str,
-}
+def _typed(table: Mapping[str, Any], kind: type, path: Path) -> dict[str, Any]:
+    """Take the texts and numbers that a card's class has, each of its type."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.type not in {str, int, float}:
+            continue
+        value = table.get(field.name) if isinstance(table, dict) else None
+        if field.type is float and type(value) is int:
+            value = float(value)
+        if type(value) is not field.type:
+            raise ModelError(
+                f"{path}: key '{field.name}' is missing or not a {field.type.__name__}: install the model again"
+            )
+        values[field.name] = value
+    return values
 
 
 def _check(card: ModelCard, path: Path) -> None:
@@ -163,9 +200,12 @@ def _check(card: ModelCard, path: Path) -> None:
     sound = (
         card.channels in {1, 3}
         and 1 <= card.stride_px <= 64
-        and 0 <= card.halo_px <= 1024
+        and 0 <= card.halo_px <= MAX_HALO_PX
         and card.halo_px % card.stride_px == 0
         and 0 < card.sigma_max <= 255
     )
+    if card.estimator is not None:
+        sound = sound and card.stride_px % ESTIMATOR_GRID_PX == 0
+        sound = sound and 0 <= card.estimator.halo_px <= MAX_HALO_PX and card.estimator.halo_px % card.stride_px == 0
     if not sound:
         raise ModelError(f"{path}: impossible channels, stride_px, halo_px or sigma_max: install the model again")

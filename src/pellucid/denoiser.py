@@ -7,22 +7,22 @@ the top to the bottom, and leave. It knows nothing of files.
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
-from pellucid.noise_level import estimate_noise
+from pellucid.noise_level import LevelMeter, estimate_noise
+from pellucid.residual import DETAIL_REACH_PX, checked_shares, normalized, subtracted, weighed, without_detail
 from pellucid.rows import Array, Rows
 from pellucid.runtime import Network
 from pellucid.tiling import Progress, apply_tiled, check_tile
-from pellucid.views import Range, channel_groups, restore_axis, view_image
+from pellucid.views import Range, View, channel_groups, restore_axis, view_image
 
 #: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
 DEFAULT_TILE_PX = 1280
-#: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def denoise(
@@ -32,6 +32,7 @@ def denoise(
     strength: float = 1.0,
     luma: float = 1.0,
     chroma: float = 1.0,
+    detail: float = 0.0,
     model: str | Path | None = None,
     channel_axis: int | None = -1,
     data_range: Range = None,
@@ -52,6 +53,9 @@ def denoise(
         The same for brightness and for colour by themselves, times `strength`. Of what the network takes out of an
         image of three channels, brightness is the part that is the same in all three, weighted as in ITU-R BT.601.
         In all other images `chroma` is of no effect.
+    detail : float
+        From 0 to 1: how much of the brightness that was taken out of edges and texture is given back; flat places stay
+        as they are. See :func:`residual.without_detail`.
     model : str or Path, optional
         A model's name or folder. Default: the bundled colour model for three channels; for any other number the gray
         model, channel by channel.
@@ -91,6 +95,7 @@ def denoise(
         strength=strength,
         luma=luma,
         chroma=chroma,
+        detail=detail,
         channel_axis=channel_axis,
         data_range=data_range,
     )
@@ -102,7 +107,7 @@ def _cached_denoiser(model: str) -> "Denoiser":
 
 
 def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None) -> float:
-    """Estimate how strong the noise in an image is.
+    """Estimate how strong the noise in an image is: what the bundled model for its channels is told.
 
     Parameters
     ----------
@@ -112,16 +117,17 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_rang
     Returns
     -------
     float
-        Standard deviation as a fraction of the range; times 255 on the scale of papers. Of an image with other than
-        one or three channels, the root mean square of its channels'. See `noise_level.estimate_noise` for the method.
+        Standard deviation as a fraction of the range; times 255 on the scale of papers. See :meth:`Denoiser.estimate`.
 
     Raises
     ------
     ParameterError
         As :func:`denoise`.
     """
-    view = view_image(np.asarray(image), channel_axis, data_range)
-    return estimate_noise(view.pixels, view.scale)
+    pixels = np.asarray(image)
+    view = view_image(pixels, channel_axis, data_range)
+    denoiser = _cached_denoiser(DEFAULT_NAMES[3 if view.pixels.shape[2] == 3 else 1])
+    return denoiser.estimate(pixels, channel_axis=channel_axis, data_range=data_range)
 
 
 class Denoiser:
@@ -159,8 +165,7 @@ class Denoiser:
         tile_px: int = DEFAULT_TILE_PX,
     ) -> None:
         self.card: ModelCard = find_model(model)
-        self._reach = {"halo_px": self.card.halo_px, "stride_px": self.card.stride_px}
-        check_tile(tile_px, **self._reach)
+        check_tile(tile_px, **self._reach(blind=True, detailed=True))
         self.tile_px = tile_px
         self.network = Network(self.card, device=device, precision=precision, n_threads=n_threads)
 
@@ -172,19 +177,23 @@ class Denoiser:
         strength: float = 1.0,
         luma: float = 1.0,
         chroma: float = 1.0,
+        detail: float = 0.0,
         channel_axis: int | None = -1,
         data_range: Range = None,
         progress: Progress | None = None,
+        meter: LevelMeter | None = None,
     ) -> Array:
         """Take the noise out of an image.
 
         Parameters
         ----------
-        image, sigma, strength, luma, chroma, channel_axis, data_range
+        image, sigma, strength, luma, chroma, detail, channel_axis, data_range
             As of :func:`denoise`. An image whose channels are not the model's is refused by a colour model; a gray
             model takes each channel by itself.
         progress : callable, optional
             Called as ``progress(n_done, n_tiles)``.
+        meter : LevelMeter, optional
+            Told the noise level of all that was denoised.
 
         Returns
         -------
@@ -193,8 +202,8 @@ class Denoiser:
         """
         pixels = np.asarray(image)
         view = view_image(pixels, channel_axis, data_range)
-        if sigma is None:
-            sigma = min(estimate_noise(view.pixels, view.scale), self.card.sigma_max / 255)
+        if sigma is None and not self.sees_noise:
+            sigma = self._statistical_sigma(view)
         strips = self.denoise_rows(
             view.pixels,
             n_channels=view.pixels.shape[2],
@@ -203,14 +212,118 @@ class Denoiser:
             strength=strength,
             luma=luma,
             chroma=chroma,
+            detail=detail,
             progress=progress,
+            meter=meter,
         )
-        out = np.empty_like(view.pixels, order="C")
-        done = 0
-        for strip in strips:
-            out[done : done + len(strip)] = strip
-            done += len(strip)
-        return restore_axis(out, pixels.ndim, channel_axis)
+        return restore_axis(_joined(strips, view.pixels.shape, view.pixels.dtype), pixels.ndim, channel_axis)
+
+    def estimate(self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None) -> float:
+        """Estimate how strong the noise in an image is: what the network is told if nobody says.
+
+        Parameters
+        ----------
+        image, channel_axis, data_range
+            As of :func:`denoise`.
+
+        Returns
+        -------
+        float
+            Standard deviation as a fraction of the range, at most what the model knows. Of a model with a noise
+            estimator, the root mean square of its map; of others, see `noise_level.estimate_noise`.
+        """
+        view = view_image(np.asarray(image), channel_axis, data_range)
+        if not self.sees_noise:
+            return self._statistical_sigma(view)
+        meter = LevelMeter()
+        for strip in self._view_levels(view):
+            meter.add(strip)
+        return meter.sigma
+
+    def estimate_map(
+        self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None
+    ) -> NDArray[np.float32]:
+        """Estimate how strong the noise is at each place, with a model that has a noise estimator.
+
+        Parameters
+        ----------
+        image, channel_axis, data_range
+            As of :func:`denoise`.
+
+        Returns
+        -------
+        ndarray, shape (H, W), float32
+            Standard deviation as a fraction of the range.
+
+        Raises
+        ------
+        ParameterError
+            The model has no estimator.
+        """
+        view = view_image(np.asarray(image), channel_axis, data_range)
+        level = _joined(self._view_levels(view), (*view.pixels.shape[:2], 1), np.dtype(np.float32))
+        return level[..., 0]
+
+    @property
+    def sees_noise(self) -> bool:
+        """Whether the model has a noise estimator."""
+        return self.card.estimator is not None
+
+    def _statistical_sigma(self, view: View) -> float:
+        return min(estimate_noise(view.pixels, view.scale), self.card.sigma_max / 255)
+
+    def _view_levels(self, view: View) -> Iterator[NDArray[np.float32]]:
+        return self.level_rows(view.pixels, n_channels=view.pixels.shape[2], data_range=(view.low, view.high))
+
+    def level_rows(
+        self, image: Rows, *, n_channels: int, data_range: tuple[float, float], progress: Progress | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Estimate how strong the noise is at each place of an image that need not be in memory.
+
+        Parameters
+        ----------
+        image, n_channels, data_range, progress
+            As of :meth:`denoise_rows`.
+
+        Returns
+        -------
+        iterator of ndarray, each (h, W, 1), float32
+            Strips of the map that :meth:`estimate_map` gives, from the top to the bottom; of channels looked at one by
+            one, their root mean square.
+
+        Raises
+        ------
+        ParameterError
+            The model has no estimator, or does not take so many channels.
+        """
+        if self.card.estimator is None:
+            raise ParameterError(
+                f"model '{self.card.name}' has no noise estimator: give a colour image to model 'photo'"
+            )
+        groups = self._groups(n_channels)
+
+        def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
+            levels = [self.network.estimate(normalized(window[..., group], data_range)) for group in groups]
+            return np.sqrt(np.mean(np.square(levels), axis=0, dtype=np.float32))
+
+        reach = {"halo_px": self.card.estimator.halo_px, "stride_px": self.card.stride_px}
+        return apply_tiled(see, (image,), tile_px=self.tile_px, **reach, progress=progress)
+
+    def _groups(self, n_channels: int) -> list[slice]:
+        """Tell which channels the network takes together."""
+        if self.card.channels == 3 and n_channels != 3:
+            raise ParameterError(
+                f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
+            )
+        return channel_groups(n_channels, self.card.channels)
+
+    def _reach(self, *, blind: bool, detailed: bool) -> dict[str, int]:
+        """Say how far a pixel of the result looks: farther where the noise has to be seen, or structure told, first."""
+        beyond = self.card.estimator.halo_px if blind and self.card.estimator is not None else 0
+        if detailed:
+            stride = self.card.stride_px
+            beyond += -(-DETAIL_REACH_PX // stride) * stride
+        return {"halo_px": self.card.halo_px + beyond, "stride_px": self.card.stride_px}
 
     def denoise_rows(
         self,
@@ -218,11 +331,13 @@ class Denoiser:
         *,
         n_channels: int,
         data_range: tuple[float, float],
-        sigma: float | ArrayLike,
+        sigma: float | ArrayLike | None,
         strength: float = 1.0,
         luma: float = 1.0,
         chroma: float = 1.0,
+        detail: float = 0.0,
         progress: Progress | None = None,
+        meter: LevelMeter | None = None,
     ) -> Iterator[Array]:
         """Take the noise out of an image that need not be in memory.
 
@@ -234,8 +349,8 @@ class Denoiser:
             The first so many of the C channels are denoised, further ones (alpha) pass as they are.
         data_range : (float, float)
             The smallest and the largest value.
-        sigma, strength, luma, chroma, progress
-            As of :meth:`denoise`; the noise level has to be known.
+        sigma, strength, luma, chroma, detail, progress, meter
+            As of :meth:`denoise`; models without a noise estimator have to be told the noise level.
 
         Returns
         -------
@@ -247,24 +362,31 @@ class Denoiser:
         ParameterError
             As :meth:`denoise`, before anything is taken from `image`.
         """
-        if self.card.channels == 3 and n_channels != 3:
-            raise ParameterError(
-                f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
-            )
-        shares = _shares(strength, luma, chroma)
-        level = self._level(sigma, image.shape[:2])
-        groups = channel_groups(n_channels, self.card.channels) if any(shares) and level.any() else []
+        all_groups = self._groups(n_channels)
+        shares = checked_shares(strength, luma, chroma, detail)
+        levels = () if sigma is None and self.sees_noise else (self._level(sigma, image.shape[:2]),)
+        is_idle = not any(shares) or any(not level.any() for level in levels)
+        groups = [] if is_idle else all_groups
 
-        def clean(window: Array, level_window: NDArray[np.float32]) -> Array:
+        def clean(window: Array, *level_windows: NDArray[np.float32], kept: tuple[slice, slice]) -> Array:
             cleaned = window.copy()
             for group in groups:
-                cleaned[..., group] = self._clean_window(window[..., group], level_window, data_range, shares)
+                noisy = normalized(window[..., group], data_range)
+                level = np.ascontiguousarray(level_windows[0]) if level_windows else self.network.estimate(noisy)
+                if meter is not None:
+                    meter.add(level[kept])
+                residual = without_detail(self.network(noisy, level), noisy, level, detail)
+                residual = weighed(residual, *shares)
+                cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 
-        return apply_tiled(clean, (image, level), tile_px=self.tile_px, **self._reach, progress=progress)
+        reach = self._reach(blind=not levels, detailed=detail > 0)
+        return apply_tiled(clean, (image, *levels), tile_px=self.tile_px, **reach, progress=progress)
 
-    def _level(self, sigma: float | ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def _level(self, sigma: float | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""
+        if sigma is None:
+            raise ParameterError(f"sigma: model '{self.card.name}' has no noise estimator: give a number")
         level = np.asarray(sigma, dtype=np.float32)
         if level.shape not in {(), shape}:
             raise ParameterError(f"sigma of shape {level.shape}: give one number, or one for each of {shape} pixels")
@@ -281,41 +403,12 @@ class Denoiser:
             )
         return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
 
-    def _clean_window(
-        self,
-        window: Array,
-        level: NDArray[np.float32],
-        data_range: tuple[float, float],
-        shares: tuple[float, float],
-    ) -> Array:
-        """Denoise one window in the image's own dtype."""
-        low, scale = data_range[0], data_range[1] - data_range[0]
-        noisy = window.astype(np.float32)
-        noisy -= np.float32(low)
-        noisy *= np.float32(1 / scale)
-        residual = self.network(noisy, np.ascontiguousarray(level))
-        residual = _weigh(residual, *shares)
-        residual *= np.float32(scale)
-        if np.issubdtype(window.dtype, np.floating):
-            cleaned: Array = (window - residual).astype(window.dtype)
-            return cleaned
-        limits = np.iinfo(window.dtype)
-        restored: Array = np.clip(np.rint(window - residual), limits.min, limits.max).astype(window.dtype)
-        return restored
 
-
-def _shares(strength: float, luma: float, chroma: float) -> tuple[float, float]:
-    """Give how much is taken out of brightness and of colour."""
-    for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
-        if not 0 <= value <= 1:
-            raise ParameterError(f"{name} {value}: give a number from 0 to 1")
-    return float(strength * luma), float(strength * chroma)
-
-
-def _weigh(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray[np.float32]:
-    """Weigh the brightness and the colour of what is to be taken out, (H, W, C); in place where that can be."""
-    if residual.shape[2] != 3 or luma == chroma:
-        residual *= np.float32(luma)
-        return residual
-    brightness = (residual @ LUMA)[..., None]
-    return np.float32(chroma) * residual + np.float32(luma - chroma) * brightness
+def _joined(strips: Iterator[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Lay strips of rows one below the other."""
+    out = np.empty(shape, dtype)
+    done = 0
+    for strip in strips:
+        out[done : done + len(strip)] = strip
+        done += len(strip)
+    return out

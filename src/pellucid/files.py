@@ -6,18 +6,19 @@ command lines; pixels it hands to the Denoiser, formats to images.
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pellucid import images
 from pellucid.catalog import DEFAULT_NAMES
-from pellucid.denoiser import DEFAULT_TILE_PX, Denoiser, estimate_sigma
+from pellucid.denoiser import DEFAULT_TILE_PX, Denoiser
 from pellucid.errors import OutputError
-from pellucid.streaming import DenoisedScan, PageSurvey, Shares, survey_page
+from pellucid.findings import NoiseMap, RemovedNoise
+from pellucid.noise_level import LevelMeter
+from pellucid.streaming import DenoisedScan, Shares, scan_level, survey_page
 from pellucid.tiling import Progress
-from pellucid.views import known_range
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Settings:
         A model's name or folder; by default the bundled one for each file's channels.
     sigma : float, optional
         Standard deviation of the noise on the [0, 1] scale; by default estimated, page by page.
-    strength, luma, chroma : float
+    strength, luma, chroma, detail : float
         From 0 to 1; as of :func:`denoiser.denoise`.
     tile_px : int
     device, precision : str
@@ -47,6 +48,7 @@ class Settings:
     strength: float = 1.0
     luma: float = 1.0
     chroma: float = 1.0
+    detail: float = 0.0
     tile_px: int = DEFAULT_TILE_PX
     device: str = "auto"
     precision: str = "auto"
@@ -109,34 +111,46 @@ class FileDenoiser:
         ParameterError
             A setting cannot be used.
         """
-        denoiser = self._denoiser(3)
+        denoiser = self.denoiser(3)
         black = np.zeros((8, 8, denoiser.card.channels), np.uint8)
         denoiser.denoise(black, sigma=self.settings.sigma or 0.0, **self._shares())
 
     def denoise_file(
-        self, source: Path, target: Path, *, overwrite: bool = False, progress: Progress | None = None
+        self,
+        source: Path,
+        target: Path,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        removed: Path | None = None,
     ) -> FileResult:
-        """Denoise one file into another.
+        """Denoise one file into another; and draw what was taken out into a third, `removed`, if that is named.
+
+        See `findings.RemovedNoise`; a TIFF gets the exact values.
 
         Raises
         ------
         InputError
             The source cannot be used.
         OutputError
-            The target cannot be written; it is untouched.
+            A target cannot be written; it is untouched.
         """
-        if target.exists() and target.samefile(source):
-            raise OutputError(f"{target}: is the input, which is never changed: name another output")
-        images.check_target(target, overwrite=overwrite)
+        targets = [target] if removed is None else [target, removed]
+        for path in targets:
+            if path.exists() and path.samefile(source):
+                raise OutputError(f"{path}: is the input, which is never changed: name another output")
+            images.check_target(path, overwrite=overwrite)
         start = time.perf_counter()
         before = self._read(source)
-        after, sigmas, model = self._clean(before, progress)
+        after, levels, model = self._clean(before, progress)
         if after is before and images.SUFFIXES[target.suffix.lower()] == before.header.format:
             # Nothing was taken out: even a JPEG comes back as it was, not encoded a second time.
             images.copy(source, target, overwrite=overwrite)
         else:
             images.write(after, target, overwrite=overwrite)
-        return self._result(str(source), str(target), before.header, sigmas, model, start)
+        if removed is not None:
+            images.write(RemovedNoise(before, after, is_exact=_is_tiff(removed)), removed, overwrite=overwrite)
+        return self._result(str(source), str(target), before.header, levels, model, start)
 
     def denoise_bytes(self, source: Path | bytes, format_name: str | None = None) -> tuple[bytes, FileResult]:
         """Denoise a file, or a file's content, to a file's content: of the same format, or of the one named."""
@@ -144,12 +158,56 @@ class FileDenoiser:
         # Whoever hands over the content has room for it.
         is_content = isinstance(source, bytes)
         before = images.read(source, max_pixels=self.settings.max_pixels) if is_content else self._read(source)
-        after, sigmas, model = self._clean(before, None)
+        after, levels, model = self._clean(before, None)
         if after is before and format_name in {None, before.header.format}:
             encoded = source if isinstance(source, bytes) else source.read_bytes()
         else:
             encoded = images.encode(after, format_name or before.header.format)
-        return encoded, self._result("-" if is_content else str(source), "-", before.header, sigmas, model, start)
+        return encoded, self._result("-" if is_content else str(source), "-", before.header, levels, model, start)
+
+    def estimate_file(self, source: Path | bytes) -> list[float]:
+        """Estimate how strong the noise in a file is, page by page.
+
+        Returns
+        -------
+        list of float
+            As fractions of the range; times 255 on the scale of papers.
+
+        Raises
+        ------
+        InputError
+            The file cannot be used.
+        """
+        found = self._read(source)
+        denoiser = self.denoiser(found.header.n_channels)
+        if isinstance(found, images.Picture):
+            return [denoiser.estimate(page) for page in found.pages]
+        surveys = [survey_page(found, page, denoiser, None) for page in range(found.header.n_pages)]
+        return [scan_level(found, page, denoiser, survey) for page, survey in enumerate(surveys)]
+
+    def map_file(self, source: Path, target: Path, *, overwrite: bool = False) -> list[float]:
+        """Draw how strong the noise in a file is at each place, see `findings.NoiseMap`; a TIFF gets the exact values.
+
+        Returns
+        -------
+        list of float
+            As of `estimate_file`.
+
+        Raises
+        ------
+        InputError
+            The file cannot be used.
+        ParameterError
+            The model for it has no noise estimator.
+        OutputError
+            The target cannot be written; it is untouched.
+        """
+        images.check_target(target, overwrite=overwrite)
+        found = self._read(source)
+        meters = [LevelMeter() for _ in range(found.header.n_pages)]
+        drawn = NoiseMap(found, self.denoiser(found.header.n_channels), _is_tiff(target), meters)
+        images.write(drawn, target, overwrite=overwrite)
+        return [meter.sigma for meter in meters]
 
     def _read(self, source: Path | bytes) -> images.Picture | images.Scan:
         settings = self.settings
@@ -157,33 +215,46 @@ class FileDenoiser:
 
     def _clean(
         self, before: images.Picture | images.Scan, progress: Progress | None
-    ) -> tuple[images.Source, list[float], str]:
+    ) -> tuple[images.Source, list[LevelMeter], str]:
         if isinstance(before, images.Picture):
             return self._denoise(before, progress)
         return self._denoise_scan(before, progress)
 
-    def _denoise(self, picture: images.Picture, progress: Progress | None) -> tuple[images.Picture, list[float], str]:
+    def _denoise(
+        self, picture: images.Picture, progress: Progress | None
+    ) -> tuple[images.Picture, list[LevelMeter], str]:
         """Denoise every page; where nothing is to be taken out, give the very picture back."""
-        denoiser = self._denoiser(picture.header.n_channels)
-        n_pages = len(picture.pages)
-        given = self.settings.sigma
-        sigmas = [_known(denoiser, estimate_sigma(page)) if given is None else given for page in picture.pages]
+        denoiser, n_pages = self.denoiser(picture.header.n_channels), len(picture.pages)
         if self._takes_nothing():
-            return picture, sigmas, denoiser.card.name
+            return picture, [LevelMeter(self._seen(denoiser, page)) for page in picture.pages], denoiser.card.name
+        told = [self._told(denoiser, page) for page in picture.pages]
+        meters = [LevelMeter() for _ in picture.pages]
         pages = (
-            denoiser.denoise(page, sigma=sigma, **self._shares(), progress=_page_progress(progress, index, n_pages))
-            for index, (page, sigma) in enumerate(zip(picture.pages, sigmas, strict=True))
+            denoiser.denoise(
+                page, sigma=told[i], **self._shares(), progress=_page_progress(progress, i, n_pages), meter=meters[i]
+            )
+            for i, page in enumerate(picture.pages)
         )
         with self._turn:
-            return picture.replace_pages(pages), sigmas, denoiser.card.name
+            return picture.replace_pages(pages), meters, denoiser.card.name
 
-    def _denoise_scan(self, scan: images.Scan, progress: Progress | None) -> tuple[images.Source, list[float], str]:
+    def _seen(self, denoiser: Denoiser, page: images.Samples) -> float:
+        return denoiser.estimate(page) if self.settings.sigma is None else self.settings.sigma
+
+    def _told(self, denoiser: Denoiser, page: images.Samples) -> float | None:
+        """Give what the network is told of a page; None if it sees the noise itself."""
+        return None if denoiser.sees_noise and self.settings.sigma is None else self._seen(denoiser, page)
+
+    def _denoise_scan(
+        self, scan: images.Scan, progress: Progress | None
+    ) -> tuple[images.Source, list[LevelMeter], str]:
         """Do what `_denoise` does, but only when the rows of the result are asked for."""
-        denoiser, n_pages = self._denoiser(scan.header.n_channels), scan.header.n_pages
-        surveys = [self._survey(denoiser, scan, page) for page in range(n_pages)]
-        sigmas = [survey.sigma for survey in surveys]
+        denoiser, n_pages = self.denoiser(scan.header.n_channels), scan.header.n_pages
+        surveys = [survey_page(scan, page, denoiser, self.settings.sigma) for page in range(n_pages)]
         if self._takes_nothing():
-            return scan, sigmas, denoiser.card.name
+            levels = [scan_level(scan, page, denoiser, survey) for page, survey in enumerate(surveys)]
+            return scan, [LevelMeter(level) for level in levels], denoiser.card.name
+        meters = [LevelMeter() for _ in surveys]
         after = DenoisedScan(
             scan=scan,
             denoiser=denoiser,
@@ -191,23 +262,19 @@ class FileDenoiser:
             shares=self._shares(),
             turn=self._turn,
             page_progress=lambda index: _page_progress(progress, index, n_pages),
+            meters=meters,
         )
-        return after, sigmas, denoiser.card.name
-
-    def _survey(self, denoiser: Denoiser, scan: images.Scan, page: int) -> PageSurvey:
-        given, dtype = self.settings.sigma, scan.header.dtype
-        if given is not None and dtype.kind == "u":
-            return PageSurvey(given, known_range(dtype))
-        found = survey_page(scan, page)
-        return replace(found, sigma=_known(denoiser, found.sigma) if given is None else given)
+        return after, meters, denoiser.card.name
 
     def _takes_nothing(self) -> bool:
         return self.settings.strength == 0 or self.settings.luma == self.settings.chroma == 0
 
     def _shares(self) -> Shares:
-        return {"strength": self.settings.strength, "luma": self.settings.luma, "chroma": self.settings.chroma}
+        given = self.settings
+        return {"strength": given.strength, "luma": given.luma, "chroma": given.chroma, "detail": given.detail}
 
-    def _denoiser(self, n_channels: int) -> Denoiser:
+    def denoiser(self, n_channels: int) -> Denoiser:
+        """Give the network for files of so many colour channels, loading it at its first use."""
         model = str(self.settings.model or DEFAULT_NAMES[3 if n_channels == 3 else 1])
         with self._loading:
             if model not in self._denoisers:
@@ -221,13 +288,13 @@ class FileDenoiser:
             return self._denoisers[model]
 
     def _result(
-        self, source: str, target: str, header: images.Header, sigmas: list[float], model: str, start: float
+        self, source: str, target: str, header: images.Header, levels: list[LevelMeter], model: str, start: float
     ) -> FileResult:
         return FileResult(
             source=source,
             target=target,
             model=model,
-            sigmas=[round(255 * sigma, 2) for sigma in sigmas],
+            sigmas=[round(255 * level.sigma, 2) for level in levels],
             is_estimated=self.settings.sigma is None,
             width_px=header.width_px,
             height_px=header.height_px,
@@ -236,34 +303,8 @@ class FileDenoiser:
         )
 
 
-def estimate_file(source: Path, *, max_pixels: int | None = None) -> list[float]:
-    """Estimate how strong the noise in a file is, page by page.
-
-    Parameters
-    ----------
-    source : Path
-    max_pixels : int, optional
-        As of `Settings`.
-
-    Returns
-    -------
-    list of float
-        As fractions of the range; times 255 on the scale of papers.
-
-    Raises
-    ------
-    InputError
-        The file cannot be used.
-    """
-    found = images.read_or_scan(source, max_pixels=max_pixels)
-    if isinstance(found, images.Picture):
-        return [estimate_sigma(page) for page in found.pages]
-    return [survey_page(found, page).sigma for page in range(found.header.n_pages)]
-
-
-def _known(denoiser: Denoiser, sigma: float) -> float:
-    """Limit an estimated noise level to the strongest that the model knows."""
-    return min(sigma, denoiser.card.sigma_max / 255)
+def _is_tiff(path: Path) -> bool:
+    return images.SUFFIXES[path.suffix.lower()] == "tiff"
 
 
 def _page_progress(progress: Progress | None, index: int, n_pages: int) -> Progress | None:

@@ -32,6 +32,29 @@ ROWS_AT_ONCE = 256
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
 
 
+class LevelMeter:
+    """The root mean square of a noise level that is told piece by piece.
+
+    Parameters
+    ----------
+    sigma : float, optional
+        The level, where one number holds for the whole image; then nothing need be told.
+    """
+
+    def __init__(self, sigma: float | None = None) -> None:
+        self._squares, self._n = (0.0, 0) if sigma is None else (sigma**2, 1)
+
+    def add(self, level: Array) -> None:
+        """Take in a piece of the map."""
+        self._squares += float(np.square(level, dtype=np.float64).sum())
+        self._n += level.size
+
+    @property
+    def sigma(self) -> float:
+        """The root mean square of all that was told; 0 of nothing."""
+        return math.sqrt(self._squares / self._n) if self._n else 0.0
+
+
 def estimate_noise(image: Rows, scale: float) -> float:
     r"""Estimate the standard deviation of the noise in an image, be it white or smeared over a few pixels.
 

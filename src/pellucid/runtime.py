@@ -8,8 +8,10 @@ import os
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,7 @@ def _has_bf16(core: Any) -> bool:
 
 
 class Network:
-    """A model's network on a device, ready to be called.
+    """A model's networks on a device, ready to be called.
 
     Parameters
     ----------
@@ -110,7 +112,7 @@ class Network:
     Raises
     ------
     ModelError
-        The network file is damaged or is not what its card says.
+        A network file is damaged or is not what its card says.
     ParameterError
         A device that is not there, an unknown precision, fewer than one thread.
     """
@@ -122,34 +124,27 @@ class Network:
         self.n_threads = default_threads() if n_threads is None else n_threads
         if self.n_threads < 1:
             raise ParameterError(f"threads {n_threads}: give at least 1")
-        self._core = _core()
-        self.device = _choose_device(self._core, device)
-        self.precision = _choose_precision(self._core, self.device, precision)
-        content = card.read_network()
-        try:
-            self._model = self._core.read_model(content)
-        except RuntimeError:
-            raise ModelError(f"{card.folder}: the engine cannot read its network: install the model again") from None
-        self._check_ports()
-        self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._lock = threading.Lock()
+        core = _core()
+        self.device = _choose_device(core, device)
+        self.precision = _choose_precision(core, self.device, precision)
+        compile_model = partial(core.compile_model, device_name=self.device.upper(), config=self._options())
+        noisy, found = {"noisy": card.channels}, {"residual": card.channels}
+        self._denoise = _Graph(card.folder, card.read_network(), noisy | {"sigma": 1}, found, compile_model)
+        self._estimate: _Graph | None = None
+        if card.estimator is not None:
+            self._estimate = _Graph(card.folder, card.read_estimator(), noisy, {"sigma": 1}, compile_model)
 
-    def _check_ports(self) -> None:
-        """Refuse a network whose inputs and outputs are not those of the contract."""
-        channels = self.card.channels
-        ports = {port.get_any_name(): port.partial_shape for port in (*self._model.inputs, *self._model.outputs)}
-        sizes = {
-            name: shape[1].get_length() if shape.rank.is_static and len(shape) == 4 and shape[1].is_static else None
-            for name, shape in ports.items()
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
         }
-        if sizes != {"noisy": channels, "sigma": 1, "residual": channels}:
-            raise ModelError(
-                f"{self.card.folder}: its network does not fit its card "
-                f"(expected noisy and residual of {channels} channels, sigma of 1): export the model again"
-            )
+        if self.device == "cpu":
+            options["INFERENCE_NUM_THREADS"] = self.n_threads
+        return options
 
     def __call__(self, noisy: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Estimate the noise in an image.
+        """Find the noise in an image.
 
         Safe to call from several threads; calls run one after another.
 
@@ -165,11 +160,80 @@ class Network:
         ndarray, shape (H, W, C), float32
             The residual: the denoised image is ``noisy - residual``.
         """
+        return self._denoise(noisy=noisy, sigma=sigma)
+
+    def estimate(self, noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Find how strong the noise is, and where; for models whose card has an estimator.
+
+        Safe to call from several threads.
+
+        Parameters
+        ----------
+        noisy : ndarray, shape (H, W, C), float32, nominally in [0, 1]
+            As for a call.
+
+        Returns
+        -------
+        ndarray, shape (H, W, 1), float32
+            The noise's standard deviation on the same scale, not negative, at most the card's ``sigma_max``.
+        """
+        assert self._estimate is not None, "ask the card first"  # noqa: S101 (a caller's bug)
+        return np.clip(self._estimate(noisy=noisy), 0.0, np.float32(self.card.sigma_max / 255))
+
+
+class _Graph:
+    """A network file in the engine, compiled anew for each size of window.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's, for messages.
+    content : bytes
+        Of the file.
+    inputs, output : dict of str to int
+        Their names and channels; of outputs there is one.
+    compile_model : callable
+        The engine's, for the device and with the options that are chosen.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        content: bytes,
+        inputs: dict[str, int],
+        output: dict[str, int],
+        compile_model: Callable[[Any], Any],
+    ) -> None:
+        self._inputs, self._output, self._compile_model = inputs, output, compile_model
+        try:
+            self._model = _core().read_model(content)
+        except RuntimeError:
+            raise ModelError(f"{folder}: the engine cannot read its network: install the model again") from None
+        self._check_ports(folder)
+        self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def _check_ports(self, folder: Path) -> None:
+        """Refuse a network whose inputs and outputs are not those of the contract."""
+        ports = {port.get_any_name(): port.partial_shape for port in (*self._model.inputs, *self._model.outputs)}
+        sizes = {
+            name: shape[1].get_length() if shape.rank.is_static and len(shape) == 4 and shape[1].is_static else None
+            for name, shape in ports.items()
+        }
+        if sizes != self._inputs | self._output:
+            expected = ", ".join(f"{name} of {n}" for name, n in (self._inputs | self._output).items())
+            raise ModelError(
+                f"{folder}: its network does not fit its card (expected {expected} channels): export the model again"
+            )
+
+    def __call__(self, **arrays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run on inputs (H, W, C) of one size, by name; give the output, (H, W, C)."""
+        height_px, width_px = arrays["noisy"].shape[:2]
         with self._lock:
-            request = self._request(noisy.shape[0], noisy.shape[1])
-            request.infer({"noisy": noisy[None], "sigma": sigma[None]}, share_inputs=True)
-            residual: NDArray[np.float32] = request.get_output_tensor().data[0].copy()
-        return residual
+            request = self._request(height_px, width_px)
+            request.infer({name: array[None] for name, array in arrays.items()}, share_inputs=True)
+            found: NDArray[np.float32] = request.get_output_tensor().data[0].copy()
+        return found
 
     def _request(self, height_px: int, width_px: int) -> Any:
         """Give the compiled network for a size of window, compiling it at its first use."""
@@ -186,21 +250,16 @@ class Network:
         from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
 
         model = self._model.clone()
-        model.reshape({"noisy": [1, self.card.channels, height_px, width_px], "sigma": [1, 1, height_px, width_px]})
+        model.reshape({name: [1, channels, height_px, width_px] for name, channels in self._inputs.items()})
         # Arrays are (H, W, C) everywhere else; the engine turns them faster than numpy would.
         ports = PrePostProcessor(model)
-        for name in ("noisy", "sigma"):
+        for name in self._inputs:
             ports.input(name).tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
             ports.input(name).model().set_layout(Layout("NCHW"))
-        ports.output("residual").model().set_layout(Layout("NCHW"))
-        ports.output("residual").tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
-        }
-        if self.device == "cpu":
-            options["INFERENCE_NUM_THREADS"] = self.n_threads
-        return self._core.compile_model(ports.build(), self.device.upper(), options)
+        for name in self._output:
+            ports.output(name).model().set_layout(Layout("NCHW"))
+            ports.output(name).tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
+        return self._compile_model(ports.build())
 
 
 def _choose_device(core: Any, device: str) -> str:

@@ -7,24 +7,25 @@ of where the result goes.
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
 from pellucid import images
 from pellucid.denoiser import Denoiser
-from pellucid.noise_level import noise_of, sample_patches
+from pellucid.noise_level import LevelMeter, noise_of, sample_patches
 from pellucid.rows import Array, PassingRows
 from pellucid.tiling import Progress
 from pellucid.views import known_range
 
 
 class Shares(TypedDict):
-    """How much is taken out, each from 0 to 1; as of `denoiser.denoise`."""
+    """How much is taken out and given back, each from 0 to 1; as of `denoiser.denoise`."""
 
     strength: float
     luma: float
     chroma: float
+    detail: float
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,58 @@ class PageSurvey:
 
     Attributes
     ----------
-    sigma : float
-        The noise level, as a fraction of the range.
+    sigma : float, optional
+        What the network is told of the noise level, as a fraction of the range; None if it sees the noise itself.
     data_range : (float, float)
         The values of black and white.
     """
 
-    sigma: float
+    sigma: float | None
     data_range: tuple[float, float]
 
 
-def survey_page(scan: images.Scan, page: int) -> PageSurvey:
-    """Read a page once, to find how strong its noise is and the range of its values.
+def survey_page(scan: images.Scan, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
+    """Find the range of a page's values and, if it is neither given nor seen by the network, how strong its noise is.
 
-    The result is the same as that of `denoiser.estimate_sigma` for the page in memory.
+    The page is read once for that, or not at all if nothing has to be found. The result is the same as for the page in
+    memory.
 
     Raises
     ------
     InputError
         The file cannot be read to its end.
     """
+    is_known = sigma is not None or denoiser.sees_noise
+    if is_known and scan.header.dtype.kind == "u":
+        return PageSurvey(sigma, known_range(scan.header.dtype))
+    found, data_range = _read_through(scan, page)
+    return PageSurvey(sigma if is_known else min(found, denoiser.card.sigma_max / 255), data_range)
+
+
+def scan_level(scan: images.Scan, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
+    """Tell the noise level of a page that is not denoised: what was found before, or else what the network sees."""
+    if survey.sigma is not None:
+        return survey.sigma
+    meter = LevelMeter()
+    with page_rows(scan, page) as rows:
+        for strip in denoiser.level_rows(rows, n_channels=scan.header.n_channels, data_range=survey.data_range):
+            meter.add(strip)
+    return meter.sigma
+
+
+@contextmanager
+def page_rows(scan: images.Scan, page: int) -> Iterator[PassingRows]:
+    """Read the rows of a page; faults that show only after the last row are told of at the end."""
+    header = scan.header
+    shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
+    with closing(scan.page_bands(page)) as bands:
+        yield PassingRows(bands, shape, header.dtype)
+        for _ in bands:
+            pass
+
+
+def _read_through(scan: images.Scan, page: int) -> tuple[float, tuple[float, float]]:
+    """Read a page, to estimate its noise and to find the range of its values."""
     header = scan.header
     smallest, largest = math.inf, -math.inf
 
@@ -71,7 +104,7 @@ def survey_page(scan: images.Scan, page: int) -> PageSurvey:
         for _ in bands:
             pass
     low, high = known_range(header.dtype, smallest, largest)
-    return PageSurvey(noise_of(patches, high - low), (low, high))
+    return noise_of(patches, high - low), (low, high)
 
 
 @dataclass(frozen=True)
@@ -83,12 +116,14 @@ class DenoisedScan:
     scan : Scan
     denoiser : Denoiser
     surveys : list of PageSurvey
-        Of each page; `sigma` is the level that the network is told.
+        Of each page.
     shares : Shares
     turn : Lock
         Held from the first row to the last: one picture has all processors.
     page_progress : callable
         Gives what is told of the tiles of a page, by its number.
+    meters : list of LevelMeter
+        One for each page; they know its noise level when its last row is made.
     """
 
     scan: images.Scan
@@ -97,6 +132,7 @@ class DenoisedScan:
     shares: Shares
     turn: threading.Lock
     page_progress: Callable[[int], Progress | None]
+    meters: list[LevelMeter]
 
     @property
     def header(self) -> images.Header:
@@ -112,23 +148,20 @@ class DenoisedScan:
         """Yield the denoised rows of all pages from the top to the bottom, with alpha as the last channel."""
         with self.turn:
             for page in range(self.header.n_pages):
-                with closing(self.scan.page_bands(page)) as bands:
-                    yield from self._page(page, bands)
-                    for _ in bands:
-                        pass
+                with page_rows(self.scan, page) as rows:
+                    yield from self._page(page, rows)
 
     def is_opaque(self) -> bool:
         """Whether there is no alpha, or nothing but white in it."""
         return self.scan.is_opaque()
 
-    def _page(self, page: int, bands: Iterator[images.Samples]) -> Iterator[images.Samples]:
-        header = self.header
-        shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
+    def _page(self, page: int, rows: PassingRows) -> Iterator[images.Samples]:
         return self.denoiser.denoise_rows(
-            PassingRows(bands, shape, header.dtype),
-            n_channels=header.n_channels,
+            rows,
+            n_channels=self.header.n_channels,
             data_range=self.surveys[page].data_range,
             sigma=self.surveys[page].sigma,
             **self.shares,
             progress=self.page_progress(page),
+            meter=self.meters[page],
         )

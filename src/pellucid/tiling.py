@@ -107,7 +107,8 @@ def apply_tiled(
     Parameters
     ----------
     function : callable
-        Takes one array ``(h, w, C_i)`` for each input, h and w multiples of `stride_px`; returns one like the first.
+        Takes one array ``(h, w, C_i)`` for each input, h and w multiples of `stride_px`, and as ``kept`` the slices of
+        rows and columns that its result is used of; returns an array ``(h, w, C)``, always of one dtype and one C.
     inputs : tuple of Rows, each (H, W, C_i)
         Rows are taken in order, a strip as high as a window at a time. Where a size is no multiple of the stride, the
         image is mirrored about its lower and right edge, edge pixel included, up to the next multiple.
@@ -137,13 +138,17 @@ def apply_tiled(
     n_tiles = len(rows) * len(columns)
     for n_rows_done, row in enumerate(rows):
         strips = [rows_of[row.start : row.stop] for rows_of in inputs]
-        out = np.empty((row.core_stop - row.core_start, *inputs[0].shape[1:]), inputs[0].dtype)
+        out: Array | None = None
         for n_done, column in enumerate(columns, start=n_rows_done * len(columns) + 1):
-            result = function(*(_cut(strip, row, column) for strip in strips))
-            out[:, column.core_start : column.core_stop] = result[row.kept, column.kept]
+            kept = (row.kept, column.kept)
+            result = function(*(_cut(strip, row, column) for strip in strips), kept=kept)
+            if out is None:
+                out = np.empty((row.core_stop - row.core_start, width, result.shape[2]), result.dtype)
+            out[:, column.core_start : column.core_stop] = result[kept]
             if progress is not None:
                 progress(n_done, n_tiles)
-        yield out
+        if out is not None:
+            yield out
 
 
 def _cut(strip: Array, row: Span, column: Span) -> Array:

@@ -11,7 +11,8 @@ from torch import nn
 from pellucid import Denoiser, find_model
 from pellucid.errors import ParameterError
 from pellucid.training.blocks import DecoderBlock, EncoderBlock
-from pellucid.training.networks import IMAGE_MEAN, IMAGE_STD, DenoisingAutoencoder
+from pellucid.training.networks import DenoisingAutoencoder
+from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD
 from pellucid.training.warmstart import read_weights
 
 IMAGE_OUTPUTS = ("linear", "clip", "sigmoid", "tanh", "scaled_tanh")

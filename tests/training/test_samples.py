@@ -52,7 +52,7 @@ def test_samples_of_gaussian_noise_are_what_they_always_were(kept_share: float) 
     choice = recipe(kept_share=kept_share).model_copy(update={"seed": 5})
     patches, digest = soil_images(ramps(), choice), hashlib.sha256()
     for index in range(40):
-        for part in patches.sample(index):
+        for part in patches.sample(index)[:3]:
             digest.update(np.ascontiguousarray(part).tobytes())
     batch = patches.batch(3, 4)
     for name in ("noisy", "clean", "sigma"):
@@ -69,13 +69,14 @@ def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sample
     plain, keeping = photographs(0.0), photographs(1.0)
     shares = []
     for index in range(30):
-        noisy, target, sigma = plain.sample(index)
+        noisy, target, sigma, _ = plain.sample(index)
         assert np.array_equal(sigma, np.minimum(deviation_map(noisy, target), np.float32(60 / 255)))
-        same, softer, less = keeping.sample(index)
+        same, softer, less, present = keeping.sample(index)
         assert np.array_equal(same, noisy)
         share = float(np.vdot(softer - target, noisy - target) / np.vdot(noisy - target, noisy - target))
         np.testing.assert_allclose(softer, target + share * (noisy - target), atol=1e-6)
         np.testing.assert_allclose(less, (1 - share) * sigma, atol=1e-6)
+        assert np.array_equal(present, sigma)
         shares.append(share)
     assert 0 <= min(shares) < 0.1
     assert 0.4 < max(shares) <= 0.5
@@ -101,7 +102,7 @@ def test_a_sample_is_a_function_of_its_number(
 
 def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
     for index in range(20):
-        noisy, clean, sigma = sampler.sample(index)
+        noisy, clean, sigma, _ = sampler.sample(index)
         assert noisy.dtype == clean.dtype == np.float32
         assert clean.min() >= 0
         assert clean.max() <= 1
@@ -114,7 +115,7 @@ def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, ke
     kinds = Mixture((UniformRange(0.5), SaltAndPepperRange(0.2), SpeckleRange(0.4), JpegRange(10, 50)))
     other = PatchSampler(sampler.images, 32, kinds, seed=0, kept_share=kept_share)
     for index in range(30):
-        noisy, clean, sigma = other.sample(index)
+        noisy, clean, sigma, _ = other.sample(index)
         assert sigma.dtype == noisy.dtype == clean.dtype == np.float32
         assert sigma == pytest.approx(np.sqrt(np.mean((noisy - clean) ** 2)), rel=1e-4)
         assert 0 < sigma < 1.1 * other.sigma_max
@@ -129,9 +130,10 @@ def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> No
     keeping = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3, kept_share=0.5)
     kept = []
     for index in range(60):
-        noisy, clean, sigma = keeping.sample(index)
+        noisy, clean, sigma, present = keeping.sample(index)
         assert np.std(noisy - clean) == pytest.approx(sigma, rel=0.1)
         kept.append(float(np.std(clean - plain.sample(index)[1])))
+        assert present == pytest.approx(np.hypot(sigma, kept[-1]), rel=0.1)
     assert 0.3 < np.mean(np.array(kept) > 0) < 0.7
     assert 0.035 < max(kept) < 0.055
 
@@ -167,7 +169,7 @@ def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
 def test_both_patches_of_a_pair_are_cut_and_turned_alike(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     both = PairSampler(pairs, 32, seed=0)
     for index in range(30):
-        noisy, clean, sigma = both.sample(index)
+        noisy, clean, sigma, _ = both.sample(index)
         assert noisy == pytest.approx(1 - clean, abs=1e-6)
         assert sigma == pytest.approx(np.sqrt(np.mean((noisy - clean) ** 2)), rel=1e-5)
         assert noisy.dtype == clean.dtype == sigma.dtype == np.float32
@@ -221,10 +223,10 @@ def test_batches_are_channels_last(
     chosen: Sampler = sampler if kind == "patches" else PairSampler(pairs, 32, seed=0)
     batch = chosen.batch(5, 3)
     assert batch["noisy"].shape == batch["clean"].shape == (3, 3, 32, 32)
-    assert batch["sigma"].shape == (3, 1, 32, 32)
+    assert batch["sigma"].shape == batch["present"].shape == (3, 1, 32, 32)
     assert {values.dtype for values in batch.values()} == {torch.float32}
     assert batch["noisy"].is_contiguous(memory_format=torch.channels_last)
-    noisy, clean, sigma = chosen.sample(6)
+    noisy, clean, sigma, _ = chosen.sample(6)
     assert np.array_equal(batch["noisy"][1].permute(1, 2, 0), noisy)
     assert np.array_equal(batch["clean"][1].permute(1, 2, 0), clean)
     assert (batch["sigma"][1] == float(sigma)).all()

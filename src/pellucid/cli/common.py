@@ -38,6 +38,10 @@ Luma = Annotated[
 Chroma = Annotated[
     float, typer.Option("--chroma", metavar="0..100", help="The same for colour alone; times --strength.")
 ]
+Detail = Annotated[
+    float,
+    typer.Option("--detail", metavar="0..100", help="Give back so much of what was taken out of edges and texture."),
+]
 Tile = Annotated[
     int | None, typer.Option("--tile", metavar="PX", help="Side of a tile; smaller ones need less memory.")
 ]
@@ -56,6 +60,7 @@ def make_settings(
     threads: int | None,
     device: str,
     precision: str,
+    detail: float = 0.0,
 ) -> "Settings":
     """Bring what the command line says of how files are denoised to the library's scales."""
     from pellucid.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415
@@ -67,6 +72,7 @@ def make_settings(
         strength=_percent("strength", strength),
         luma=_percent("luma", luma),
         chroma=_percent("chroma", chroma),
+        detail=_percent("detail", detail),
         tile_px=DEFAULT_TILE_PX if tile is None else tile,
         device=device,
         precision=precision,

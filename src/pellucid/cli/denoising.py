@@ -17,6 +17,7 @@ from pellucid.cli.common import (
     EXIT_SOME_FAILED,
     AsJson,
     Chroma,
+    Detail,
     Device,
     Luma,
     Model,
@@ -51,10 +52,20 @@ def denoise_command(
     strength: Strength = 100.0,
     luma: Luma = 100.0,
     chroma: Chroma = 100.0,
+    detail: Detail = 0.0,
     tile: Tile = None,
     threads: Threads = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    removed: Annotated[
+        Path | None,
+        typer.Option(
+            "--residual",
+            metavar="OUT",
+            help="Draw what was taken out of one image, four times as strong about the middle gray. A TIFF gets exact "
+            "values, as fractions of the range.",
+        ),
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take the images in folders too.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
     overwrite: Overwrite = False,
@@ -74,6 +85,8 @@ def denoise_command(
 
       pellucid denoise holiday/ --recursive -o clean/ --strength 70
 
+      pellucid denoise night.jpg --detail 30 --residual removed.png
+
       cat night.jpg | pellucid denoise - > clean.jpg
     """
     from pellucid.targets import plan_files  # noqa: PLC0415
@@ -86,19 +99,24 @@ def denoise_command(
         strength=strength,
         luma=luma,
         chroma=chroma,
+        detail=detail,
         tile=tile,
         threads=threads,
         device=device,
         precision=precision,
     )
     say: Callable[[FileResult], None] = (lambda _: None) if quiet else (_say_json if as_json else _say)
+    if removed is not None and (len(inputs) != 1 or STREAM in (*inputs, output) or inputs[0].is_dir()):
+        raise ParameterError(f"--residual {removed}: of one image file at a time: name one input, and no stream")
     if STREAM in inputs or output == STREAM:
         _denoise_stream(inputs, output, settings, say, overwrite=overwrite)
         return
     pairs = plan_files(inputs, output, recursive=recursive)
     if skip_existing:
         pairs = [(source, target) for source, target in pairs if not target.exists()]
-    _denoise_files(pairs, settings, say, overwrite=overwrite, make_folders=recursive, show_bar=not quiet)
+    _denoise_files(
+        pairs, settings, say, overwrite=overwrite, removed=removed, make_folders=recursive, show_bar=not quiet
+    )
 
 
 def _denoise_files(
@@ -107,6 +125,7 @@ def _denoise_files(
     say: "Callable[[FileResult], None]",
     *,
     overwrite: bool,
+    removed: Path | None,
     make_folders: bool,
     show_bar: bool,
 ) -> None:
@@ -121,7 +140,7 @@ def _denoise_files(
             if make_folders:
                 make_folder(target.parent)
             with _bar(source.name, show=show_bar) as progress:
-                result = denoiser.denoise_file(source, target, overwrite=overwrite, progress=progress)
+                result = denoiser.denoise_file(source, target, overwrite=overwrite, progress=progress, removed=removed)
         except PellucidError as error:
             if len(pairs) == 1:
                 raise

@@ -10,13 +10,35 @@ from typing import Annotated, Any
 
 import typer
 
-from pellucid.cli.common import EXIT_SOME_FAILED, AsJson, Device, Precision, Threads, complain, max_pixels
-from pellucid.errors import PellucidError
+from pellucid.cli.common import (
+    EXIT_SOME_FAILED,
+    AsJson,
+    Device,
+    Model,
+    Overwrite,
+    Precision,
+    Threads,
+    complain,
+    max_pixels,
+)
+from pellucid.errors import ParameterError, PellucidError
 
 
 def estimate_command(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Image files.")],
     *,
+    map_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="OUT",
+            help="Draw how strong the noise is at each place of one image: white is 25.5. A TIFF gets exact values, as "
+            "fractions of the range.",
+        ),
+    ] = None,
+    model: Model = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Estimate how strong the noise in images is.
@@ -28,26 +50,37 @@ def estimate_command(
       pellucid estimate night.jpg
 
       pellucid estimate *.tif --json
-    """
-    from pellucid.files import estimate_file  # noqa: PLC0415
 
-    limit = max_pixels()
+      pellucid estimate night.jpg --map noise.png
+    """
+    from pellucid.files import FileDenoiser, Settings  # noqa: PLC0415
+
+    if map_to is not None and len(inputs) != 1:
+        raise ParameterError(f"--map {map_to}: one image at a time can be drawn: name one input")
+    denoiser = FileDenoiser(Settings(model=model, n_threads=threads, max_pixels=max_pixels()))
     failed = 0
     for path in inputs:
         try:
-            sigmas = [round(255 * sigma, 2) for sigma in estimate_file(path, max_pixels=limit)]
+            if map_to is None:
+                found = denoiser.estimate_file(path)
+            else:
+                found = denoiser.map_file(path, map_to, overwrite=overwrite)
         except PellucidError as error:
             if len(inputs) == 1:
                 raise
             complain(error)
             failed += 1
             continue
-        if as_json:
-            typer.echo(json.dumps({"source": str(path), "sigmas": sigmas}))
-        else:
-            typer.echo(f"{path}  {'  '.join(f'{sigma:.2f}' for sigma in sigmas)}")
+        _tell_levels(path, [round(255 * sigma, 2) for sigma in found], as_json=as_json)
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _tell_levels(path: Path, sigmas: list[float], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"source": str(path), "sigmas": sigmas}))
+    else:
+        typer.echo(f"{path}  {'  '.join(f'{sigma:.2f}' for sigma in sigmas)}")
 
 
 def models_command(*, as_json: AsJson = False) -> None:

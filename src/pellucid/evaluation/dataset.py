@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid import images
-from pellucid.denoiser import LUMA
 from pellucid.errors import DataError, ParameterError
+from pellucid.residual import LUMA
 
 Image = NDArray[np.float32]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pellucid import images
-from pellucid.denoiser import LUMA
 from pellucid.errors import DataError, InputError, UnsupportedImageError
 from pellucid.images import Samples
+from pellucid.residual import LUMA
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Turn trained weights into a model folder that runs without torch.
 
-The averaged weights of a run enter; ``model.onnx``, ``card.toml`` and ``recipe.json`` leave, the network checked
-against torch.
+The averaged weights of a run enter; ``model.onnx``, ``card.toml``, ``recipe.json`` and, of a model with a noise
+estimator, ``estimator.onnx`` leave, the networks checked against torch.
 """
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.catalog import CARD_FILE, NETWORK_FILE
+from pellucid.catalog import CARD_FILE, ESTIMATOR_FILE, NETWORK_FILE
 from pellucid.errors import RecipeError, TrainingError
 from pellucid.training.checkpoints import find_sound_checkpoint
+from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.folder import DATA_FILE, EXAMPLES_FILE, RECIPE_FILE, WEIGHTS_FILE, write_whole
 from pellucid.training.folding import fold_batch_norm
 from pellucid.training.module import build_network
@@ -108,8 +110,8 @@ def export_model(trained: Trained, folder: Path) -> Path:
     ----------
     trained : Trained
     folder : Path
-        Made if it does not exist; its ``model.onnx``, ``card.toml`` and ``recipe.json`` are replaced. Scores are not
-        carried over from a former card: they were another network's.
+        Made if it does not exist; the files named above are replaced. Scores are not carried over from a former card:
+        they were another network's.
 
     Returns
     -------
@@ -121,35 +123,52 @@ def export_model(trained: Trained, folder: Path) -> Path:
     TrainingError
         The exported network does not do what the trained one does, or the disk does not take it.
     """
-    network = trained.network
-    content = network_to_onnx(network)
-    on_noise = largest_difference(network, content, *random_examples(network.n_channels, network.stride_px))
-    on_images = largest_difference(network, content, trained.examples["noisy"], trained.examples["sigma"])
-    if not max(on_noise, on_images) < MAX_DIFFERENCE:
-        raise TrainingError(
-            f"{folder}: the exported network differs from torch's by {max(on_noise, on_images):.2g}: not written"
-        )
-    card = _describe(trained, content)
+    estimator = trained.network.estimator
+    network = _without_estimator(trained.network)
+    inputs = {"noisy": network.n_channels, "sigma": 1}
+    content = network_to_onnx(network, inputs, "residual", stride_px=network.stride_px)
+    on_noise = largest_difference(network, content, **random_examples(network.n_channels, network.stride_px))
+    on_images = largest_difference(network, content, **trained.examples)
+    _refuse_difference(folder, max(on_noise, on_images))
+    card = _describe(trained, network, content)
     card["training"] |= {
         "largest_difference_from_torch_on_noise": float(f"{on_noise:.2g}"),
         "largest_difference_from_torch_on_images": float(f"{on_images:.2g}"),
     }
+    (folder / ESTIMATOR_FILE).unlink(missing_ok=True)
+    if estimator is not None:
+        seeing = network_to_onnx(estimator, {"noisy": network.n_channels}, "sigma", stride_px=network.stride_px)
+        _refuse_difference(folder, largest_difference(estimator, seeing, noisy=trained.examples["noisy"]))
+        card["estimator"] = _describe_estimator(estimator, network.stride_px, seeing)
+        write_whole(folder / ESTIMATOR_FILE, seeing)
     write_whole(folder / NETWORK_FILE, content)
     write_whole(folder / RECIPE_FILE, trained.recipe.model_dump_json(indent=2).encode() + b"\n")
     write_whole(folder / CARD_FILE, to_toml(card).encode())
     return folder
 
 
-def _describe(trained: Trained, content: bytes) -> dict[str, Any]:
+def _without_estimator(network: DenoisingAutoencoder) -> DenoisingAutoencoder:
+    """Copy a network, but for what is no part of its forward pass."""
+    alone = copy.deepcopy(network)
+    alone.estimator = None
+    return alone
+
+
+def _refuse_difference(folder: Path, difference: float) -> None:
+    if not difference < MAX_DIFFERENCE:
+        raise TrainingError(f"{folder}: the exported network differs from torch's by {difference:.2g}: not written")
+
+
+def _describe(trained: Trained, network: DenoisingAutoencoder, content: bytes) -> dict[str, Any]:
     """Give a card without scores."""
-    network, recipe = trained.network, trained.recipe
+    recipe = trained.recipe
     return {
         "name": recipe.name,
         "summary": recipe.summary,
         "channels": network.n_channels,
         "sigma_max": trained.sigma_max,
         "stride_px": network.stride_px,
-        "halo_px": -(-network.radius_px // network.stride_px) * network.stride_px,
+        "halo_px": _round_up(network.radius_px, network.stride_px),
         "n_parameters": sum(p.numel() for p in fold_batch_norm(network).parameters()),
         "kmacs_per_px": round(network.macs_per_px / 1e3, 1),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -163,6 +182,19 @@ def _describe(trained: Trained, content: bytes) -> dict[str, Any]:
         },
         "scores": {},
     }
+
+
+def _describe_estimator(estimator: NoiseEstimator, stride_px: int, content: bytes) -> dict[str, Any]:
+    return {
+        "halo_px": _round_up(estimator.radius_px, stride_px),
+        "n_parameters": sum(p.numel() for p in estimator.parameters()),
+        "kmacs_per_px": round(estimator.macs_per_px / 1e3, 1),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
 
 
 def to_toml(card: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from pellucid.training.estimator import NoiseEstimator, estimation_error
 from pellucid.training.losses import LOSSES, out_of_range
 from pellucid.training.networks import DenoisingAutoencoder
 from pellucid.training.optimizers import build_optimizer
@@ -21,8 +22,10 @@ from pellucid.training.schedules import SCHEDULES
 
 def build_network(shape: NetworkRecipe) -> DenoisingAutoencoder:
     """Make the network that a recipe describes, with random weights."""
-    options = shape.model_dump(exclude={"channels", "widths", "depths"})
-    return DenoisingAutoencoder(shape.channels, shape.widths, shape.depths, **options)
+    options = shape.model_dump(exclude={"channels", "widths", "depths", "estimator"})
+    beside = shape.estimator
+    estimator = None if beside is None else NoiseEstimator(shape.channels, beside.width, beside.n_blocks)
+    return DenoisingAutoencoder(shape.channels, shape.widths, shape.depths, **options, estimator=estimator)
 
 
 class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
@@ -43,14 +46,26 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = LOSSES[recipe.loss]
 
-    def denoise(self, batch: Batch) -> Tensor:
-        """Give the denoised images of a batch, shape ``(N, C, H, W)``, float32, not clipped."""
-        denoised: Tensor = batch["noisy"] - self.network(batch["noisy"], batch["sigma"]).float()
+    def denoise(self, batch: Batch, level: Tensor | None = None) -> Tensor:
+        """Give the denoised images of a batch, shape ``(N, C, H, W)``, float32, not clipped.
+
+        The network is told `level`, (N, 1, H, W), by default the truth.
+        """
+        told = batch["sigma"] if level is None else level
+        denoised: Tensor = batch["noisy"] - self.network(batch["noisy"], told).float()
         return denoised
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
         """Give the loss of one batch."""
-        denoised = self.denoise(batch)
+        if self.network.estimator is None:
+            return self._denoising_loss(self.denoise(batch), batch)
+        estimate = self.network.estimator(batch["noisy"]).float()
+        error = estimation_error(estimate, batch["present"])
+        self.log("noise_error", error)
+        # No gradient crosses from one to the other: neither error weighs against the other.
+        return self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch) + error
+
+    def _denoising_loss(self, denoised: Tensor, batch: Batch) -> Tensor:
         loss = self.loss(denoised, batch["clean"])
         if self.recipe.range_penalty:
             loss = loss + self.recipe.range_penalty * out_of_range(denoised)
@@ -58,10 +73,17 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Record the mean PSNR of a batch's images, clipped to [0, 1], under the batch's name."""
-        error = (self.denoise(batch).clamp(0, 1) - batch["clean"]).square().mean(dim=(1, 2, 3))
-        psnr = (-10 * torch.log10(error)).mean()
-        self.log(self.validation_names[batch_idx], psnr, batch_size=len(error))
+        """Record the mean PSNR of a batch's images, clipped to [0, 1], under the batch's name.
+
+        With an estimator, also the PSNR when the denoiser is told the estimate, and how far the estimator is off.
+        """
+        name, size = self.validation_names[batch_idx], len(batch["noisy"])
+        self.log(name, _mean_psnr(self.denoise(batch), batch["clean"]), batch_size=size)
+        if self.network.estimator is None:
+            return
+        estimate = self.network.estimator(batch["noisy"]).float()
+        self.log(f"blind_{name}", _mean_psnr(self.denoise(batch, estimate), batch["clean"]), batch_size=size)
+        self.log("held_out_noise_error", estimation_error(estimate, batch["present"]), batch_size=size)
 
     def configure_optimizers(self) -> Any:
         """Build the recipe's optimizer and schedule."""
@@ -75,3 +97,19 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         optimizer = build_optimizer(self.network, choice)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _told(batch: Batch, estimate: Tensor) -> Tensor:
+    """Tell every second image's denoiser the estimate instead of the truth, unless some noise is to be kept.
+
+    A denoiser that has only ever been told the truth believes every error of the estimator; one that has never been
+    told it heeds nobody.
+    """
+    keeps_none = (batch["sigma"] == batch["present"]).flatten(1).all(dim=1)
+    is_second = torch.arange(len(estimate), device=estimate.device) % 2 == 1
+    return torch.where((keeps_none & is_second)[:, None, None, None], estimate, batch["sigma"])
+
+
+def _mean_psnr(denoised: Tensor, clean: Tensor) -> Tensor:
+    error = (denoised.clamp(0, 1) - clean).square().mean(dim=(1, 2, 3))
+    return (-10 * torch.log10(error)).mean()

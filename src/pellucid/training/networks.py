@@ -15,12 +15,9 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from pellucid.errors import ParameterError
 from pellucid.training.blocks import DecoderBlock, EncoderBlock, Normalization, Resampling, downsample, upsample
+from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.outputs import build_output
-
-#: Mean and standard deviation of natural images in [0, 1]: brings the input to zero mean and unit deviation.
-IMAGE_MEAN, IMAGE_STD = 0.45, 0.25
-#: The same for a noise level drawn uniformly from 0 to 55/255.
-SIGMA_MEAN, SIGMA_STD = 0.108, 0.0623
+from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD, SIGMA_MEAN, SIGMA_STD
 
 
 class DenoisingAutoencoder(nn.Module):
@@ -59,6 +56,8 @@ class DenoisingAutoencoder(nn.Module):
         (`outputs`). ``tail.bias``, the value before the map, starts where the image is middle gray.
     tanh_scale, tanh_offset : float
         a and b of the output 'scaled_tanh'.
+    estimator : NoiseEstimator, optional
+        Sees the noise for those who do not know it; no part of a forward pass, but of what is trained and kept.
 
     Raises
     ------
@@ -87,8 +86,10 @@ class DenoisingAutoencoder(nn.Module):
         output: str = "noise",
         tanh_scale: float = 0.6,
         tanh_offset: float = 5 / 6,
+        estimator: NoiseEstimator | None = None,
     ) -> None:
         super().__init__()
+        self.estimator = estimator
         self.n_channels, self.widths, self.depths = n_channels, tuple(widths), tuple(depths)
         self.skip, self.input_scaling = skip, input_scaling
         self.output = None if output == "noise" else build_output(output, tanh_scale, tanh_offset)

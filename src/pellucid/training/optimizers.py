@@ -194,12 +194,12 @@ def build_optimizer(network: nn.Module, choice: OptimizerRecipe) -> torch.optim.
 def _divide(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Divide a network's parameters: hidden kernels, for Muon's steps; and all else, for Adam's.
 
-    All else is the first and the last layer, and what has one dimension: biases, and the gains and offsets of batch
-    normalisation.
+    All else is the first and the last layer, also of a network within, and what has one dimension: biases, and the
+    gains and offsets of batch normalisation.
     """
     kernels: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in network.named_parameters():
-        hidden = parameter.ndim >= 2 and not name.startswith(("head", "tail"))
+        hidden = parameter.ndim >= 2 and not {"head", "tail"} & set(name.split("."))
         (kernels if hidden else others).append(parameter)
     return kernels, others

@@ -25,6 +25,13 @@ class _Table(BaseModel):
         return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
+class EstimatorRecipe(_Table):
+    """Shape of the noise estimator; see `estimator.NoiseEstimator`."""
+
+    width: int = Field(default=32, gt=0)
+    n_blocks: int = Field(default=5, ge=0)
+
+
 class NetworkRecipe(_Table):
     """Shape of the autoencoder; see `networks.DenoisingAutoencoder`. The defaults are those of the shipped models."""
 
@@ -44,6 +51,9 @@ class NetworkRecipe(_Table):
     )
     tanh_scale: float = Field(default=0.6, description="a of a(tanh(x) + b), the output scaled_tanh")
     tanh_offset: float = Field(default=5 / 6, description="b of a(tanh(x) + b)")
+    estimator: EstimatorRecipe | None = Field(
+        default=None, description="a network beside it that sees the noise where nobody knows it"
+    )
 
     @model_validator(mode="after")
     def _one_depth_a_width(self) -> Self:
@@ -51,6 +61,12 @@ class NetworkRecipe(_Table):
             raise ValueError(
                 f"widths has {len(self.widths)} entries and depths {len(self.depths)}: give one each a level"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_the_estimator(self) -> Self:
+        if self.estimator is not None and len(self.widths) < 2:
+            raise ValueError("estimator: looks at cells of 4 pixels: give the network two levels or more")
         return self
 
 

@@ -22,8 +22,10 @@ from pellucid.training.soiling import NoiseSource, noise_source
 
 Batch = dict[str, torch.Tensor]
 Patch = NDArray[np.float32]
-Sample = tuple[Patch, Patch, Patch | np.float32]
+Sample = tuple[Patch, Patch, Patch | np.float32, Patch | np.float32]
 
+#: What a batch is made of, in the order of a sample.
+NAMES = ("noisy", "clean", "sigma", "present")
 #: How far a pair's noisiest patch is trusted to be above the noisiest pair as a whole.
 HEADROOM = 1.25
 _BAND_ROWS = 256
@@ -45,7 +47,10 @@ class Sampler(Protocol):
         noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
             On the [0, 1] scale, not clipped.
         sigma : float32, or ndarray of shape (patch_px, patch_px, 1), float32
-            The noise's standard deviation, on the same scale: what the network is told.
+            Standard deviation of the noise to be removed, on the same scale: what the network is told.
+        present : float32, or ndarray of shape (patch_px, patch_px, 1), float32
+            Standard deviation of all the noise there is: what an estimator should find. More than `sigma` where some of
+            it is to be kept.
         """
         ...
 
@@ -94,18 +99,19 @@ class PatchSampler:
         keeps_some = rng.random() < self.kept_share
         if isinstance(noise, Camera):
             return self._photograph(noise, clean, rng, keeps_some=keeps_some)
+        scene = clean
         if keeps_some:
-            clean = self.noise.halved().draw(rng)(clean, rng)
+            clean = self.noise.halved().draw(rng)(scene, rng)
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
-        return noisy, clean, sigma
+        return noisy, clean, sigma, root_mean_square(noisy - scene) if keeps_some else sigma
 
     def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
         """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
         noisy, target = camera.pair(clean, rng)
         share = rng.uniform(0, 0.5) if keeps_some else 0.0
         sigma = np.minimum(deviation_map(noisy, target), np.float32(self.sigma_max))
-        return noisy, target + np.float32(share) * (noisy - target), np.float32(1 - share) * sigma
+        return noisy, target + np.float32(share) * (noisy - target), np.float32(1 - share) * sigma, sigma
 
     def batch(self, first: int, size: int) -> Batch:
         """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
@@ -144,7 +150,8 @@ class PairSampler:
         clean_image, noisy_image = self.pairs[int(rng.integers(len(self.pairs)))]
         cut = _draw_cut(rng, clean_image.shape, self.patch_px)
         clean, noisy = cut.of(clean_image), cut.of(noisy_image)
-        return noisy, clean, root_mean_square(noisy - clean)
+        sigma = root_mean_square(noisy - clean)
+        return noisy, clean, sigma, sigma
 
     def batch(self, first: int, size: int) -> Batch:
         """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
@@ -182,11 +189,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
     Returns
     -------
     dict of Tensor, float32
-        ``noisy`` and ``clean`` of shape ``(N, C, H, W)``, channels last in memory; ``sigma`` as a map ``(N, 1, H, W)``.
+        ``noisy`` and ``clean`` of shape ``(N, C, H, W)``, channels last in memory; ``sigma`` and ``present`` as maps
+        ``(N, 1, H, W)``.
     """
     side = samples[0][0].shape[:2]
-    parts = zip(*((noisy, clean, np.broadcast_to(sigma, (*side, 1))) for noisy, clean, sigma in samples), strict=True)
-    return {name: _to_tensor(np.stack(part)) for name, part in zip(("noisy", "clean", "sigma"), parts, strict=True)}
+    return {
+        name: _to_tensor(np.stack([part if np.ndim(part) else np.full((*side, 1), part) for part in parts]))
+        for name, parts in zip(NAMES, zip(*samples, strict=True), strict=True)
+    }
 
 
 def root_mean_square(residual: Patch) -> np.float32:

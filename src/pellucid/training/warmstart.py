@@ -14,26 +14,38 @@ from pellucid.catalog import find_model
 from pellucid.errors import TrainingError
 from pellucid.training.networks import DenoisingAutoencoder
 
+#: What the names of the noise estimator's weights begin with.
+ESTIMATOR = "estimator."
+
 
 def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
-    """Read the weights of a model back from its network file.
+    """Read the weights of a model back from its network files.
 
     Parameters
     ----------
     model : str or Path
-        A model's name or folder; its network as :func:`export.export_model` writes it: one initializer for each
+        A model's name or folder; its networks as :func:`export.export_model` writes them: one initializer for each
         parameter, under the parameter's name, kernels rounded to float16.
 
     Returns
     -------
     dict of str to Tensor, float32
+        Those of the noise estimator, if the model has one, begin with ``estimator.``.
 
     Raises
     ------
     ModelError
         There is no such model, or it is damaged.
     """
-    graph = onnx.load_from_string(find_model(model).read_network()).graph
+    card = find_model(model)
+    weights = _weights_of(card.read_network())
+    if card.estimator is not None:
+        weights |= {f"{ESTIMATOR}{name}": value for name, value in _weights_of(card.read_estimator()).items()}
+    return weights
+
+
+def _weights_of(content: bytes) -> dict[str, torch.Tensor]:
+    graph = onnx.load_from_string(content).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     floats = {np.dtype(np.float16), np.dtype(np.float32)}
     return {
@@ -50,6 +62,7 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
     ----------
     network : DenoisingAutoencoder
         Of the model's own shape; changed in place. A gray network may start from a colour model: see :func:`to_gray`.
+        Its noise estimator keeps its weights if the model has none.
     model : str or Path
 
     Raises
@@ -62,6 +75,9 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
     weights, state = read_weights(model), network.state_dict()
     if find_model(model).channels == 3 and network.n_channels == 1:
         weights = to_gray(weights)
+    if network.estimator is None or not any(name.startswith(ESTIMATOR) for name in weights):
+        weights = {name: value for name, value in weights.items() if not name.startswith(ESTIMATOR)}
+        weights |= {name: value for name, value in state.items() if name.startswith(ESTIMATOR)}
     for name in sorted(weights.keys() | state.keys()):
         there, wanted = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, state))
         if there != wanted:
@@ -91,6 +107,9 @@ def to_gray(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     head, tail, bias = (weights[name] for name in ("head.weight", "tail.weight", "tail.bias"))
     # Folding to half resolution puts the 4 pixels of a cell behind one another, channel by channel; sigma comes last.
     image = head[:, :12].reshape(len(head), 3, 4, *head.shape[2:]).sum(dim=1)
+    if f"{ESTIMATOR}head.weight" in weights:
+        seen = weights[f"{ESTIMATOR}head.weight"]
+        weights = weights | {f"{ESTIMATOR}head.weight": seen.reshape(len(seen), 3, -1, *seen.shape[2:]).sum(dim=1)}
     return weights | {
         "head.weight": torch.cat([image, head[:, 12:]], dim=1),
         "tail.weight": tail.reshape(3, 4, *tail.shape[1:]).mean(dim=0),

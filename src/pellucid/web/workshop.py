@@ -17,9 +17,9 @@ import numpy as np
 
 from pellucid import images
 from pellucid.catalog import DEFAULT_NAMES
-from pellucid.denoiser import estimate_sigma
 from pellucid.errors import PellucidError
 from pellucid.files import FileDenoiser, FileResult, Settings
+from pellucid.noise_level import LevelMeter
 from pellucid.tiling import Progress
 from pellucid.web.frames import Frame
 from pellucid.web.previews import preview, upright_size
@@ -35,10 +35,12 @@ class _WatchedDenoiser(FileDenoiser):
     on_progress: Progress | None = None
     pictures: tuple[images.Picture, images.Picture] | None = None
 
-    def _denoise(self, picture: images.Picture, progress: Progress | None) -> tuple[images.Picture, list[float], str]:
-        after, sigmas, model = super()._denoise(picture, progress or self.on_progress)
+    def _denoise(
+        self, picture: images.Picture, progress: Progress | None
+    ) -> tuple[images.Picture, list[LevelMeter], str]:
+        after, levels, model = super()._denoise(picture, progress or self.on_progress)
         self.pictures = (picture, after)
-        return after, sigmas, model
+        return after, levels, model
 
 
 class Workshop:
@@ -113,7 +115,9 @@ class Workshop:
 
     def _estimate(self, job: Frame, report: Report) -> None:
         picture = images.read(job.content, max_pixels=self._settings.max_pixels)
-        sigmas = [round(255 * estimate_sigma(page), 2) for page in picture.pages]
+        self._denoiser.settings = self._settings
+        seer = self._denoiser.denoiser(picture.header.n_channels)
+        sigmas = [round(255 * seer.estimate(page), 2) for page in picture.pages]
         width_px, height_px = upright_size(picture)
         found = {"sigma": _mean(sigmas), "sigmas": sigmas, "width": width_px, "height": height_px}
         report(Frame({"kind": "result", "result": {**found, "format": picture.format}, "last": True}))

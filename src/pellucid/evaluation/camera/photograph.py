@@ -3,6 +3,7 @@
 A clean image and a random generator enter, a pair leaves. It knows nothing of what cameras there are.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,11 +77,14 @@ class Camera:
         Side of the result relative to the sensor's image of it, in [0.25, 1]. The clean image is enlarged first, so
         that the result has its size.
     jpeg : Jpeg
+    softness : float
+        In [1, 4]. So many times the clean image's upper left part is enlarged to fill its whole size: sensors have more
+        pixels than lenses, focus and steady hands have detail for.
 
     Raises
     ------
     ParameterError
-        The scale is out of its bounds.
+        The scale or the softness is out of its bounds.
     """
 
     sensor: Sensor
@@ -89,10 +93,13 @@ class Camera:
     finish: Finish
     scale: float
     jpeg: Jpeg
+    softness: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale <= 1:
             raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 1")
+        if not 1 <= self.softness <= 4:
+            raise ParameterError(f"softness {self.softness}: give a number between 1 and 4")
 
     def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
         """Take the photograph; see :class:`PairDegradation`. Of a gray image, the brightness of both is given.
@@ -110,9 +117,10 @@ class Camera:
         height, width, n_channels = clean.shape
         if n_channels not in {1, 3}:
             raise ParameterError(f"image of {n_channels} channels: a camera sees 1 or 3")
-        colors = np.ascontiguousarray(np.broadcast_to(clean, (height, width, 3)).transpose(2, 0, 1))
-        if self.scale < 1:
-            colors = resize(colors, *(int(np.ceil(side / self.scale)) for side in (height, width)))
+        seen = clean[: math.ceil(height / self.softness), : math.ceil(width / self.softness)]
+        colors = np.ascontiguousarray(np.broadcast_to(seen, (*seen.shape[:2], 3)).transpose(2, 0, 1))
+        if self.scale < 1 or self.softness > 1:
+            colors = resize(colors, *(math.ceil(side / self.scale) for side in (height, width)))
         pair = self.finish(self._develop(self.development.to_raw(np.clip(colors, 0, 1)), rng))
         if self.scale < 1:
             pair = resize(pair, height, width)

@@ -24,7 +24,7 @@ _GRID_PX = 16
 class CameraRange:
     """Cameras of any make with any settings.
 
-    Half of the photographs are resized. Half of them store colour at half resolution. The blocks of JPEG start
+    Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
     anywhere, as they do in crops.
 
     Parameters
@@ -32,6 +32,8 @@ class CameraRange:
     sensors : SensorRange
     scale_low : float
         Smallest side of a resized photograph relative to the sensor's, in [0.25, 1].
+    softness_high : float
+        The most that an image is enlarged before it is taken, in [1, 4].
     quality_low, quality_high : int
         Bounds of JPEG's quality, both drawn as often as any other.
 
@@ -43,12 +45,15 @@ class CameraRange:
 
     sensors: SensorRange = field(default_factory=SensorRange)
     scale_low: float = 0.5
+    softness_high: float = 2.5
     quality_low: int = 50
     quality_high: int = 100
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale_low <= 1:
             raise ParameterError(f"scale_low {self.scale_low}: give a number between 0.25 and 1")
+        if not 1 <= self.softness_high <= 4:
+            raise ParameterError(f"softness_high {self.softness_high}: give a number between 1 and 4")
         if not 1 <= self.quality_low <= self.quality_high <= 100:
             raise ParameterError(
                 f"quality_low {self.quality_low}: give a whole number from 1 to quality_high ({self.quality_high}), "
@@ -64,7 +69,8 @@ class CameraRange:
         scale = float(rng.uniform(self.scale_low, 1)) if rng.random() < 0.5 else 1.0
         quality = int(rng.integers(self.quality_low, self.quality_high + 1))
         jpeg = Jpeg(quality, bool(rng.integers(2)), _draw_places(rng, _GRID_PX))
-        return Camera(sensor, mosaic, development, finish, scale, jpeg)
+        softness = float(rng.uniform(1, self.softness_high)) if rng.random() < 0.5 else 1.0
+        return Camera(sensor, mosaic, development, finish, scale, jpeg, softness)
 
 
 @dataclass(frozen=True)
