@@ -93,3 +93,33 @@ def test_a_card_that_is_no_text_is_refused(copy: Path) -> None:
 def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"card\.toml: cannot be read"):
         find_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("halo_px = 8\nn_parameters = 36", "n_parameters = 36", "'halo_px' is missing"),
+        ("halo_px = 8\nn_parameters = 36", "halo_px = 12\nn_parameters = 36", "impossible"),
+        ("halo_px = 8\nn_parameters = 36", "halo_px = -8\nn_parameters = 36", "impossible"),
+        ("[estimator]", "[[estimator]]", "is missing"),
+    ],
+)
+def test_a_damaged_table_of_an_estimator_is_refused(
+    seeing_model: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    folder = shutil.copytree(seeing_model, tmp_path / "mine")
+    card = folder / "card.toml"
+    text = card.read_text()
+    assert old in text
+    card.write_text(text.replace(old, new))
+    with pytest.raises(ModelError, match=message):
+        find_model(folder)
+
+
+def test_a_damaged_estimator_is_refused(seeing_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(seeing_model, tmp_path / "mine")
+    card = find_model(folder)
+    assert hashlib.sha256(card.read_estimator()).hexdigest() == card.estimator.sha256
+    (folder / "estimator.onnx").write_bytes(b"\0" * 64)
+    with pytest.raises(ModelError, match=r"estimator\.onnx: damaged"):
+        card.read_estimator()

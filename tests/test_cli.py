@@ -139,6 +139,11 @@ def test_the_pixel_limit_is_checked_before_decoding(pellucid: Run, noisy: Path) 
         (["--sigma", "loud"], 2, "valid number"),
         (["--strength", "101"], 2, "strength 101.0: give a number from 0 to 100"),
         (["--luma", "-1"], 2, "luma -1.0: give a number from 0 to 100"),
+        (["--detail", "101"], 2, "detail 101.0: give a number from 0 to 100"),
+        (["--residual", "noisy.png"], 1, "is the input"),
+        (["--residual", "noisy_denoised.png"], 1, "is the result already"),
+        (["--residual", "removed.bmp"], 1, "does not end in"),
+        (["--residual", "removed.png", "-o", "-"], 2, "no stream"),
         (["--chroma", "nan"], 2, "chroma nan: give a number from 0 to 100"),
         (["--tile", "7"], 2, "multiple of 8"),
         (["--threads", "0"], 2, "at least 1"),
@@ -212,6 +217,37 @@ def test_estimate(pellucid: Run, noisy: Path) -> None:
     some = pellucid("estimate", noisy, "missing.png")
     assert some.returncode == 3
     assert str(noisy) in some.stdout.decode()
+
+
+def test_what_was_taken_out_and_how_strong_the_noise_is_can_be_drawn(
+    pellucid: Run, noisy: Path, seeing_model: Path, tmp_path: Path
+) -> None:
+    removed, level = tmp_path / "removed.png", tmp_path / "level.png"
+    assert pellucid("denoise", noisy, "--residual", removed, "--detail", 40, "-m", seeing_model).returncode == 0
+    before, after = (images.read(path).pages[0].astype(int) for path in (noisy, tmp_path / "noisy_denoised.png"))
+    np.testing.assert_allclose(images.read(removed).pages[0], np.clip(128 + 4 * (before - after), 0, 255), atol=1)
+    done = pellucid("estimate", noisy, "--map", level, "-m", seeing_model)
+    assert done.returncode == 0
+    sigma = float(done.stdout.split()[-1])
+    drawn = images.read(level).pages[0]
+    assert drawn.shape[:2] == (200, 240)
+    assert np.sqrt(np.mean(np.square(drawn / 10))) == pytest.approx(sigma, rel=0.05)
+    again = pellucid("estimate", noisy, "--map", level, "-m", seeing_model)
+    assert again.returncode == 1
+    assert b"exists already" in again.stderr
+    assert pellucid("estimate", noisy, "--map", level, "-m", seeing_model, "--overwrite").returncode == 0
+
+
+def test_a_map_needs_one_image_and_a_model_that_sees(
+    pellucid: Run, noisy: Path, small_model: Path, tmp_path: Path
+) -> None:
+    two = pellucid("estimate", noisy, noisy, "--map", tmp_path / "map.png")
+    assert two.returncode == 2
+    assert b"name one input" in two.stderr
+    blind = pellucid("estimate", noisy, "--map", tmp_path / "map.png", "-m", small_model)
+    assert blind.returncode == 2
+    assert b"has no noise estimator" in blind.stderr
+    assert not (tmp_path / "map.png").exists()
 
 
 def test_models(pellucid: Run) -> None:

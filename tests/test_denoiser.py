@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 import pellucid
 from pellucid.errors import ParameterError
+from pellucid.noise_level import LevelMeter
 
 from .conftest import add_noise
 
@@ -58,6 +60,39 @@ def test_a_sigma_map_tiles_like_the_image(photo: NDArray[np.uint8], exact: pellu
     # Told that the top is clean and the bottom noisy, it smooths the bottom.
     changed = np.abs(whole - image).mean(axis=(1, 2))
     assert changed[-50:].mean() > 3 * changed[:50].mean()
+
+
+@pytest.mark.parametrize("detail", [0.0, 0.6])
+def test_tiled_equals_untiled_where_the_network_sees_the_noise_itself(
+    photo: NDArray[np.uint8], seeing_model: Path, detail: float
+) -> None:
+    noisy = add_noise(photo, 15)[:250, :301] / np.float32(255)
+    tiled, whole = (pellucid.Denoiser(seeing_model, precision="fp32", tile_px=side) for side in (80, 800))
+    one, other = LevelMeter(), LevelMeter()
+    difference = tiled.denoise(noisy, detail=detail, meter=one) - whole.denoise(noisy, detail=detail, meter=other)
+    assert np.abs(difference).max() < 1e-5
+    assert np.abs(tiled.estimate_map(noisy) - whole.estimate_map(noisy)).max() < 1e-6
+    assert one.sigma == pytest.approx(other.sigma, rel=1e-5)
+    assert one.sigma == pytest.approx(whole.estimate(noisy), rel=1e-5)
+
+
+def test_told_its_own_map_a_denoiser_does_what_it_does_blindly(photo: NDArray[np.uint8], seeing_model: Path) -> None:
+    noisy = add_noise(photo, 15)[:96, :104] / np.float32(255)
+    denoiser = pellucid.Denoiser(seeing_model, precision="fp32")
+    told = denoiser.denoise(noisy, sigma=denoiser.estimate_map(noisy))
+    np.testing.assert_allclose(told, denoiser.denoise(noisy), atol=1e-6)
+
+
+def test_detail_brings_edges_back_towards_the_input(photo: NDArray[np.uint8]) -> None:
+    noisy = add_noise(photo, 25) / np.float32(255)
+    none, half, whole = (pellucid.denoise(noisy, detail=detail) for detail in (0.0, 0.5, 1.0))
+    assert np.abs(whole - noisy).mean() < np.abs(half - noisy).mean() < np.abs(none - noisy).mean()
+    np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-4)
+    clean = photo / np.float32(255)
+    # What comes back is mostly where there was something to lose.
+    edges = np.abs(np.gradient(clean.mean(axis=2))[0]) > 0.1
+    returned = np.abs(whole - none).mean(axis=2)
+    assert returned[edges].mean() > 3 * returned[~edges].mean()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (3, 5000), (17, 31)])

@@ -35,6 +35,32 @@ def test_agrees_with_another_engine(name: str) -> None:
     assert np.abs(residual - expected[0].transpose(1, 2, 0)).max() < 1e-4
 
 
+def test_the_estimator_agrees_with_another_engine_and_stays_within_what_the_model_knows(seeing_model: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    card = find_model(seeing_model)
+    noisy = noise(24, 32, 3)[0]
+    noisy[:8] = 3 * np.random.default_rng(1).standard_normal((8, 32, 3))
+    evaluator = ReferenceEvaluator(onnx.load_from_string(card.read_estimator()))
+    (expected,) = evaluator.run(None, {"noisy": noisy.transpose(2, 0, 1)[None]})
+    limit = card.sigma_max / 255
+    assert expected.max() > limit > expected.min()
+    level = Network(card, precision="fp32").estimate(noisy)
+    np.testing.assert_allclose(level, np.clip(expected[0].transpose(1, 2, 0), 0, limit), atol=1e-5)
+
+
+def test_an_estimator_that_gives_something_else_is_refused(seeing_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(seeing_model, tmp_path / "other")
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "estimator.onnx").write_bytes(content)
+    card = folder / "card.toml"
+    old = find_model(seeing_model).estimator.sha256
+    card.write_text(card.read_text().replace(old, hashlib.sha256(content).hexdigest()))
+    with pytest.raises(ModelError, match="expected noisy of 3, sigma of 1 channels"):
+        Network(find_model(folder))
+
+
 def test_many_shapes_and_threads_give_what_one_gives() -> None:
     network = Network(find_model("gray"), precision="fp32", n_threads=1)
     shapes = [(16, 24), (24, 16), (8, 8), (32, 8)]

@@ -136,6 +136,8 @@ class FileDenoiser:
             A target cannot be written; it is untouched.
         """
         targets = [target] if removed is None else [target, removed]
+        if removed is not None and removed.absolute() == target.absolute():
+            raise OutputError(f"{removed}: is the result already: name another file for what is taken out")
         for path in targets:
             if path.exists() and path.samefile(source):
                 raise OutputError(f"{path}: is the input, which is never changed: name another output")

@@ -124,6 +124,20 @@ def test_resizing_weakens_noise_and_keeps_the_place():
     assert psnr(half, PHOTO) > psnr(target, PHOTO) > 24
 
 
+def test_a_soft_photograph_shows_less_at_the_same_noise():
+    def steps(image):
+        return np.abs(np.diff(image, axis=1)).mean()
+
+    sharp, soft = (replace(PLAIN_CAMERA, softness=softness).pair(PHOTO, rng()) for softness in (1.0, 2.0))
+    assert soft[1].shape == PHOTO.shape
+    # The upper left quarter fills it.
+    small = PHOTO[:48, :48]
+    assert soft[1].mean() == pytest.approx(replace(PLAIN_CAMERA).pair(small, rng())[1].mean(), abs=0.02)
+    assert steps(soft[1]) < 0.75 * steps(replace(PLAIN_CAMERA).pair(small, rng())[1])
+    noise = [np.std(noisy - target) for noisy, target in (sharp, soft)]
+    assert noise[1] == pytest.approx(noise[0], rel=0.3)
+
+
 def test_gray_gives_the_brightness():
     clean = PHOTO[..., 1:2]
     noisy, target = PLAIN_CAMERA.pair(clean, rng())
@@ -217,6 +231,9 @@ def test_cameras_fill_their_bounds():
     scales = np.array([camera.scale for camera in drawn])
     assert (scales == 1).mean() == pytest.approx(0.5, abs=0.1)
     assert scales.min() == pytest.approx(0.6, abs=0.02)
+    softness = np.array([camera.softness for camera in drawn])
+    assert (softness == 1).mean() == pytest.approx(0.5, abs=0.1)
+    assert softness.max() == pytest.approx(2.5, abs=0.05)
     assert {camera.jpeg.quality for camera in drawn} == set(range(60, 91))
     assert {camera.mosaic.red_px for camera in drawn} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert {camera.mosaic.method for camera in drawn} == {"bilinear", "gradient"}
@@ -263,6 +280,8 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: Finish(denoising=2), "denoising 2: give a number between 0 and 1"),
         (lambda: Finish(chroma_px=-1), "chroma_px -1: give a number at least 0"),
         (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 1"),
+        (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
+        (lambda: CameraRange(softness_high=5.0), r"softness_high 5\.0: give a number between 1 and 4"),
         (lambda: CameraRange(scale_low=1.5), r"scale_low 1\.5: give a number between 0\.25 and 1"),
         (lambda: CameraRange(quality_low=90, quality_high=80), r"quality_low 90: give .* quality_high \(80\)"),
         (

@@ -101,3 +101,33 @@ def test_a_folder_that_holds_no_whole_run(run: Path, tmp_path: Path) -> None:
     (whole / "weights.safetensors").write_bytes(b"\0" * 40)
     with pytest.raises(TrainingError, match=r"damaged .* delete it and resume"):
         load_trained(whole)
+
+
+def test_an_estimator_goes_along_and_is_read_back(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
+    shape = {**TINY["network"], "estimator": {"width": 8, "n_blocks": 1}}  # type: ignore[dict-item]
+    short = {**TINY, "n_steps": 2, "validate_every": 2, "network": shape}
+    train(parse_recipe(short, "seeing"), clean_folder, tmp_path / "run")
+    trained = load_trained(tmp_path / "run")
+    folder = export_model(trained, tmp_path / "model")
+    card, estimator = find_model(folder), trained.network.estimator
+    assert card.estimator is not None
+    assert estimator is not None
+    assert card.estimator.n_parameters == sum(p.numel() for p in estimator.parameters())
+    assert card.n_parameters == sum(p.numel() for p in trained.network.parameters()) - card.estimator.n_parameters
+    assert card.estimator.halo_px >= estimator.radius_px
+
+    noisy = np.random.default_rng(0).random((40, 52, 3), dtype=np.float32)
+    with torch.no_grad():
+        expected = estimator(torch.from_numpy(noisy).permute(2, 0, 1)[None])[0, 0].numpy()
+    denoiser = Denoiser(folder, precision="fp32", tile_px=400)
+    limit = card.sigma_max / 255
+    np.testing.assert_allclose(denoiser.estimate_map(noisy), np.minimum(expected, limit), atol=2e-3)
+
+    weights, state = read_weights(folder), trained.network.state_dict()
+    assert weights.keys() == state.keys()
+    again = parse_recipe({**short, "initial": str(folder), "trained": "estimator"}, "again")
+    train(again, clean_folder, tmp_path / "again")
+    for name, value in load_trained(tmp_path / "again").network.state_dict().items():
+        if not name.startswith("estimator."):
+            torch.testing.assert_close(value, state[name], rtol=1e-3, atol=1e-6)
+    assert "held_out_noise_error" in (tmp_path / "again" / "metrics.jsonl").read_text()

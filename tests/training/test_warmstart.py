@@ -1,5 +1,6 @@
 import torch
 
+from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.networks import DenoisingAutoencoder
 from pellucid.training.warmstart import start_from, to_gray
 
@@ -13,6 +14,28 @@ def test_a_gray_network_starts_from_a_colour_one() -> None:
     with torch.no_grad():
         expected = colour(image.expand(2, 3, 16, 24), sigma).mean(dim=1, keepdim=True)
         torch.testing.assert_close(gray(image, sigma), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gray_network_sees_what_the_colour_one_sees() -> None:
+    torch.manual_seed(0)
+    colour = DenoisingAutoencoder(3, [8, 16], [1, 1], estimator=NoiseEstimator(3, 8, 1))
+    gray = DenoisingAutoencoder(1, [8, 16], [1, 1], estimator=NoiseEstimator(1, 8, 1))
+    gray.load_state_dict(to_gray(colour.state_dict()))
+    image = torch.rand(2, 1, 16, 24)
+    assert colour.estimator is not None
+    assert gray.estimator is not None
+    with torch.no_grad():
+        torch.testing.assert_close(gray.estimator(image), colour.estimator(image.expand(2, 3, 16, 24)))
+
+
+def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
+    shape = colour_shape()
+    torch.manual_seed(0)
+    network = DenoisingAutoencoder(3, *shape, estimator=NoiseEstimator(3, 8, 1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    start_from(network, "color")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("estimator."), name
 
 
 def test_the_shipped_colour_model_is_a_start_for_a_gray_network_of_its_shape() -> None:

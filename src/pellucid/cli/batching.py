@@ -19,6 +19,7 @@ from pellucid.cli.common import (
     EXIT_SOME_FAILED,
     AsJson,
     Chroma,
+    Detail,
     Device,
     Luma,
     Model,
@@ -50,6 +51,7 @@ def batch_command(
     strength: Strength = 100.0,
     luma: Luma = 100.0,
     chroma: Chroma = 100.0,
+    detail: Detail = 0.0,
     suffix: Annotated[
         str | None,
         typer.Option("--suffix", metavar=".EXT", help="What results end in, and their format; default: the source's."),
@@ -87,6 +89,7 @@ def batch_command(
         strength=strength,
         luma=luma,
         chroma=chroma,
+        detail=detail,
         tile=tile,
         threads=threads,
         device=device,

@@ -56,11 +56,11 @@ def make_settings(
     strength: float,
     luma: float,
     chroma: float,
+    detail: float,
     tile: int | None,
     threads: int | None,
     device: str,
     precision: str,
-    detail: float = 0.0,
 ) -> "Settings":
     """Bring what the command line says of how files are denoised to the library's scales."""
     from pellucid.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pellucid.training.estimator import NoiseEstimator, estimation_error
+from pellucid.training.estimator import NoiseEstimator, estimation_error, estimation_loss
 from pellucid.training.losses import LOSSES, out_of_range
 from pellucid.training.networks import DenoisingAutoencoder
 from pellucid.training.optimizers import build_optimizer
@@ -44,6 +44,10 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         self.recipe = recipe
         network = build_network(recipe.network)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.trained == "estimator":
+            # Between processes, each parameter that could learn is waited for.
+            self.network.requires_grad_(False)
+            self._trained().requires_grad_(True)
         self.loss = LOSSES[recipe.loss]
 
     def denoise(self, batch: Batch, level: Tensor | None = None) -> Tensor:
@@ -60,8 +64,10 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         if self.network.estimator is None:
             return self._denoising_loss(self.denoise(batch), batch)
         estimate = self.network.estimator(batch["noisy"]).float()
-        error = estimation_error(estimate, batch["present"])
-        self.log("noise_error", error)
+        error = estimation_loss(estimate, batch["present"])
+        self.log("noise_loss", error)
+        if self.recipe.trained == "estimator":
+            return error
         # No gradient crosses from one to the other: neither error weighs against the other.
         return self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch) + error
 
@@ -85,6 +91,10 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         self.log(f"blind_{name}", _mean_psnr(self.denoise(batch, estimate), batch["clean"]), batch_size=size)
         self.log("held_out_noise_error", estimation_error(estimate, batch["present"]), batch_size=size)
 
+    def _trained(self) -> nn.Module:
+        """Give the part of the network that learns."""
+        return self.network.estimator if self.recipe.trained == "estimator" else self.network
+
     def configure_optimizers(self) -> Any:
         """Build the recipe's optimizer and schedule."""
         choice = self.recipe.optimizer
@@ -94,7 +104,7 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
             n_warmup=choice.n_warmup,
             final=choice.final_lr,
         )
-        optimizer = build_optimizer(self.network, choice)
+        optimizer = build_optimizer(self._trained(), choice)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -184,6 +184,7 @@ class Recipe(_Table):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     summary: str
     initial: str = Field(default="", description="model to start from, by name or folder; none: random weights")
+    trained: Literal["all", "estimator"] = Field(default="all", description="what learns; the rest stays as it is")
     seed: int = 0
     n_steps: int = Field(gt=0)
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on processors with it")
@@ -201,6 +202,12 @@ class Recipe(_Table):
         stride = 2 ** len(self.network.widths)
         if self.data.patch_px % stride:
             raise ValueError(f"data.patch_px is {self.data.patch_px}: make it a multiple of {stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> Self:
+        if self.trained == "estimator" and self.network.estimator is None:
+            raise ValueError("trained is 'estimator': give the network one, by a table [network.estimator]")
         return self
 
 
@@ -247,6 +254,7 @@ def parse_recipe(table: Mapping[str, Any], source: str) -> Recipe:
 #: The model that checks each table of a recipe; those of ``data.noise`` by their kind.
 _TABLES: dict[str, type[_Table]] = {
     "network": NetworkRecipe,
+    "estimator": EstimatorRecipe,
     "data": DataRecipe,
     "optimizer": OptimizerRecipe,
     "gaussian": GaussianNoise,
@@ -255,6 +263,7 @@ _TABLES: dict[str, type[_Table]] = {
     "salt_and_pepper": SaltAndPepperNoise,
     "speckle": SpeckleNoise,
     "jpeg": JpegNoise,
+    "photograph": PhotographNoise,
 }
 
 

@@ -64,8 +64,8 @@ class Finish:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
         """Draw one. Of four cameras, one leaves brightness alone, one colour, and one does not sharpen."""
-        denoising, chroma_px, sharpening = rng.uniform(0, (1.0, 4.0, 0.8)) * (rng.random(3) < 3 / 4)
-        luma_px, sharpening_px = rng.uniform((0.5, 0.6), (2.0, 1.2))
+        denoising, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 0.8)) * (rng.random(3) < 3 / 4)
+        luma_px, sharpening_px = rng.uniform((0.5, 0.6), (2.5, 1.2))
         return cls(*(float(value) for value in (denoising, luma_px, chroma_px, sharpening, sharpening_px)))
 
     def __call__(self, pair: Planes) -> Planes:

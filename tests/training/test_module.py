@@ -1,0 +1,77 @@
+from typing import Any
+
+import pytest
+import torch
+
+from pellucid.errors import RecipeError
+from pellucid.training.module import DenoisingModule, _told
+from pellucid.training.recipe import Recipe, parse_recipe
+from pellucid.training.samples import Batch
+
+from .conftest import TINY
+
+
+def seeing(**changes: Any) -> Recipe:
+    network = {**TINY["network"], "estimator": {"width": 8, "n_blocks": 1}}  # type: ignore[dict-item]
+    return parse_recipe({**TINY, "network": network, **changes}, "seeing")
+
+
+def batch(size: int = 4) -> Batch:
+    torch.manual_seed(1)
+    clean, sigma = torch.rand(size, 3, 32, 32), torch.full((size, 1, 32, 32), 0.1)
+    return {"clean": clean, "noisy": clean + 0.1 * torch.randn_like(clean), "sigma": sigma, "present": sigma.clone()}
+
+
+def trained_a_step(recipe: Recipe, data: Batch) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Take one step; give the loss and the weights before and after."""
+    torch.manual_seed(0)
+    module = DenoisingModule(recipe)
+    module.log = lambda *_args, **_options: None
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    optimizer = module.configure_optimizers()["optimizer"]
+    loss = module.training_step(data, 0)
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach()), before, module.network.state_dict()
+
+
+def test_every_second_image_is_told_the_estimate() -> None:
+    data, estimate = batch(), torch.full((4, 1, 32, 32), 0.3)
+    told = _told(data, estimate)
+    assert told[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.1, 0.3])
+
+
+def test_an_image_whose_noise_is_to_be_kept_in_part_is_told_how_much() -> None:
+    data, estimate = batch(), torch.full((4, 1, 32, 32), 0.3)
+    data["sigma"][1] = 0.05
+    assert _told(data, estimate)[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.05, 0.1, 0.3])
+
+
+def test_both_learn() -> None:
+    _, before, after = trained_a_step(seeing(), batch())
+    for part in ("estimator.head.weight", "head.weight"):
+        assert not torch.equal(before[part], after[part])
+
+
+def test_the_denoisers_error_does_not_weigh_on_the_estimator() -> None:
+    """The estimator learns the same whatever the clean images are."""
+    data, other = batch(), batch()
+    other["clean"] = 1 - other["clean"]
+    first, second = (trained_a_step(seeing(), each) for each in (data, other))
+    assert first[0] != second[0]
+    for name, value in first[2].items():
+        if name.startswith("estimator."):
+            torch.testing.assert_close(value, second[2][name])
+
+
+def test_the_estimator_learns_alone() -> None:
+    _, before, after = trained_a_step(seeing(trained="estimator"), batch())
+    for name, value in before.items():
+        if not name.startswith("estimator."):
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(before["estimator.head.weight"], after["estimator.head.weight"])
+
+
+def test_an_estimator_that_is_not_there_cannot_learn_alone() -> None:
+    with pytest.raises(RecipeError, match=r"\[network.estimator\]"):
+        parse_recipe({**TINY, "trained": "estimator"}, "tiny")
