@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid import images
-from pellucid.catalog import CARD_FILE, DEFAULT_NAMES, find_model
+from pellucid.catalog import CARD_FILE, WHITE_NOISE_NAMES, find_model
 from pellucid.evaluation.benchmark import evaluate
 from pellucid.evaluation.dataset import expand
 from pellucid.training.export import to_toml
@@ -24,7 +24,7 @@ def measure(folder: Path, model: str | None) -> tuple[str, dict[str, Any]]:
     """Give the model that is named or else fits a test set, and its scores on the set."""
     paths = expand([folder])
     n_channels = images.read_header(paths[0]).n_channels
-    name = model or DEFAULT_NAMES[n_channels]
+    name = model or WHITE_NOISE_NAMES[n_channels]
     scores = evaluate(paths, [name], SIGMAS, gray=n_channels == 1).summary()
     key = folder.resolve().name
     return name, {

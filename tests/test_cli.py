@@ -135,7 +135,7 @@ def test_the_pixel_limit_is_checked_before_decoding(pellucid: Run, noisy: Path) 
     [
         (["--sigma", "-3"], 2, "not negative"),
         (["--sigma", "nan"], 2, "not negative"),
-        (["--sigma", "100"], 2, "up to 55"),
+        (["--sigma", "100"], 2, "up to 60"),
         (["--sigma", "loud"], 2, "valid number"),
         (["--strength", "101"], 2, "strength 101.0: give a number from 0 to 100"),
         (["--luma", "-1"], 2, "luma -1.0: give a number from 0 to 100"),
@@ -168,7 +168,7 @@ def test_unusable_options(
 def test_a_damaged_model_is_named(pellucid: Run, noisy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    for path in (BUNDLED / "color").iterdir():
+    for path in (BUNDLED / "photo").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     with (folder / "model.onnx").open("r+b") as file:
         file.seek(1000)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pellucid.noise_level import estimate_noise, white_noise_sigma
+from pellucid.noise_level import deviation_bound, estimate_noise, white_noise_sigma
 
 
 @pytest.mark.parametrize("sigma", [5, 10, 25, 50])
@@ -43,3 +45,30 @@ def test_the_estimate_follows_the_scale_and_does_not_vary(photo: NDArray[np.uint
     assert estimate_noise(noisy, 255.0) == eight
     assert estimate_noise(noisy.astype(np.uint16) * 257, 65535.0) == pytest.approx(eight, rel=1e-3)
     assert estimate_noise(noisy / 255, 1.0) == pytest.approx(eight, rel=1e-3)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(0, 99))
+def test_noise_is_no_stronger_than_pixels_differ(n_rows: int, n_columns: int, n_channels: int, seed: int) -> None:
+    noisy = np.random.default_rng(seed).random((4 * n_rows, 4 * n_columns, n_channels), dtype=np.float32)
+    bound = deviation_bound(noisy)
+    assert bound.shape == (4 * n_rows, 4 * n_columns, 1)
+    row, column = n_rows // 2, n_columns // 2
+    about = tuple(slice(4 * max(place - 2, 0), 4 * (place + 3)) for place in (row, column))
+    expected = np.sqrt(noisy[about].astype(float).var(axis=(0, 1)).mean())
+    np.testing.assert_allclose(bound[4 * row : 4 * row + 4, 4 * column : 4 * column + 4], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 37.0])
+def test_in_what_is_flat_there_is_none(value: float) -> None:
+    image = np.full((40, 64, 3), value, np.float32)
+    assert (deviation_bound(image) == 0).all()
+    image[:, :20] = value + 0.5
+    bound = deviation_bound(image)
+    assert (bound[:, 28:] == 0).all()
+    assert (bound[:, 12:28] > 0.1).all()
+
+
+def test_the_bound_does_not_depend_on_where_an_image_is_cut(photo: NDArray[np.uint8]) -> None:
+    image = photo[:96, :96] / np.float32(255)
+    whole, part = deviation_bound(image), deviation_bound(image[16:80, 24:])
+    np.testing.assert_allclose(part[8:-8, 8:], whole[24:72, 32:], atol=1e-7)

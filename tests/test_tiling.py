@@ -13,7 +13,7 @@ from pellucid.tiling import apply_tiled, plan_axis
 STRIDE, HALO = 4, 8
 
 
-def local(image: NDArray[Any]) -> NDArray[Any]:
+def local(image: NDArray[Any], **_: object) -> NDArray[Any]:
     """A function that reaches HALO pixels and works on the stride grid, with zeros beyond the edge as a network has."""
     height, width, channels = image.shape
     cells = image.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE, channels).mean(axis=(1, 3))
@@ -63,7 +63,7 @@ def test_very_wide_images_are_cut_into_lower_windows_that_fit_as_well() -> None:
     image = np.random.default_rng(0).random((100, 500, 2))
     seen = set()
 
-    def watched(window: NDArray[Any]) -> NDArray[Any]:
+    def watched(window: NDArray[Any], **_: object) -> NDArray[Any]:
         seen.add(window.shape[:2])
         return local(window)
 
@@ -84,8 +84,12 @@ def test_a_halo_too_small_would_be_seen() -> None:
 def test_several_inputs_are_cut_alike_and_progress_is_told() -> None:
     image = np.arange(60 * 50, dtype=float).reshape(60, 50, 1)
     told: list[tuple[int, int]] = []
+
+    def difference(a: NDArray[Any], b: NDArray[Any], **_: object) -> NDArray[Any]:
+        return a - b
+
     strips = apply_tiled(
-        lambda a, b: a - b,
+        difference,
         (image, image),
         tile_px=24,
         halo_px=HALO,

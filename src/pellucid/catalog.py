@@ -18,8 +18,10 @@ from pellucid.errors import ModelError
 
 #: Where the models that come with the package lie, a folder each.
 BUNDLED = Path(__file__).parent / "models"
-#: The bundled model for an image of so many channels.
-DEFAULT_NAMES = {1: "gray", 3: "color"}
+#: The bundled model for an image of so many channels, whatever its noise.
+DEFAULT_NAMES = {1: "gray", 3: "photo"}
+#: The bundled model for white Gaussian noise of a known level, on which denoisers are compared.
+WHITE_NOISE_NAMES = {1: "gray", 3: "color"}
 CARD_FILE = "card.toml"
 NETWORK_FILE = "model.onnx"
 ESTIMATOR_FILE = "estimator.onnx"

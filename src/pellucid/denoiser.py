@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
-from pellucid.noise_level import LevelMeter, estimate_noise
+from pellucid.noise_level import LevelMeter, deviation_bound, estimate_noise
 from pellucid.residual import DETAIL_REACH_PX, checked_shares, normalized, subtracted, weighed, without_detail
 from pellucid.rows import Array, Rows
 from pellucid.runtime import Network
@@ -303,11 +303,14 @@ class Denoiser:
         groups = self._groups(n_channels)
 
         def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
-            levels = [self.network.estimate(normalized(window[..., group], data_range)) for group in groups]
+            levels = [self._see(normalized(window[..., group], data_range)) for group in groups]
             return np.sqrt(np.mean(np.square(levels), axis=0, dtype=np.float32))
 
         reach = {"halo_px": self.card.estimator.halo_px, "stride_px": self.card.stride_px}
         return apply_tiled(see, (image,), tile_px=self.tile_px, **reach, progress=progress)
+
+    def _see(self, noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.minimum(self.network.estimate(noisy), deviation_bound(noisy))
 
     def _groups(self, n_channels: int) -> list[slice]:
         """Tell which channels the network takes together."""
@@ -372,11 +375,14 @@ class Denoiser:
             cleaned = window.copy()
             for group in groups:
                 noisy = normalized(window[..., group], data_range)
-                level = np.ascontiguousarray(level_windows[0]) if level_windows else self.network.estimate(noisy)
+                level = np.ascontiguousarray(level_windows[0]) if level_windows else self._see(noisy)
                 if meter is not None:
                     meter.add(level[kept])
+                if not level.any():
+                    continue
                 residual = without_detail(self.network(noisy, level), noisy, level, detail)
-                residual = weighed(residual, *shares)
+                # Where there is no noise, nothing is taken out, whatever is around.
+                residual = weighed(residual, *shares) * (level > 0)
                 cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 

@@ -6,6 +6,7 @@ linear algebra on patches.
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,61 @@ N_ROUNDS = 10
 CHUNK = 1_000
 #: Rows of the image looked at together: bounds the memory where they come from a file.
 ROWS_AT_ONCE = 256
+#: Side of the cells whose pixels are compared with those around.
+CELL_PX = 4
+#: Cells in each direction that :func:`deviation_bound` looks at.
+CELLS_AROUND = 2
+#: A deviation of less than this is none; on the [0, 1] scale.
+ROUNDING = 1e-5
 #: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
 #: to full resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py``
 #: prints.
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
+
+
+def deviation_bound(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+    r"""Say how strong the noise about each pixel can be at most: no stronger than pixels differ there.
+
+    .. math:: \sigma_{ij}^2 \le \frac{1}{C} \sum_c \mathrm{var}(y_c) \text{ over the pixels about } (i, j)
+
+    since the variances of an image and of noise that is independent of it add up. In what is flat there is no noise,
+    whatever a network thinks that never saw such a picture.
+
+    Parameters
+    ----------
+    noisy : ndarray, shape (H, W, C), float32
+        H and W multiples of `CELL_PX`.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 1), float32
+        Alike within each cell; the pixels about it are those of `CELLS_AROUND` cells in each direction and its own.
+        Exactly 0 where it is less than rounding can tell.
+    """
+    height, width, n_channels = noisy.shape
+    cells = noisy.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, n_channels)
+    # All is taken relative to some pixel, so that squares do not drown what they differ by.
+    corners = cells[:, 0, :, 0].astype(np.float64)
+    steps = cells - cells[:, :1, :, :1]
+    means = np.einsum("iajbc->ijc", steps, dtype=np.float32) / CELL_PX**2 + (corners - corners[0, 0])
+    squares = np.einsum("iajbc,iajbc->ijc", steps, steps) / CELL_PX**2
+    within = squares - np.square(means - (corners - corners[0, 0]))
+    variance = (_mean_around(within + np.square(means)) - np.square(_mean_around(means))).mean(axis=2)
+    deviation = np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
+    return deviation.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)[..., None]
+
+
+def _mean_around(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Give the mean over each cell and those around it, as many as there are at the edges: ``(h, w, C)``."""
+    for axis in (0, 1):
+        n_cells = values.shape[axis]
+        sums = np.insert(np.cumsum(values, axis=axis, dtype=np.float64), 0, 0, axis=axis)
+        places = np.arange(n_cells)
+        stop, start = np.minimum(places + CELLS_AROUND + 1, n_cells), np.maximum(places - CELLS_AROUND, 0)
+        shape = [1, 1, 1]
+        shape[axis] = n_cells
+        values = (sums.take(stop, axis) - sums.take(start, axis)) / (stop - start).reshape(shape)
+    return values
 
 
 class LevelMeter:

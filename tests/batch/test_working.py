@@ -105,7 +105,7 @@ def test_what_is_not_ours_is_never_replaced(photos: Path, tmp_path: Path, settin
 
 
 def test_other_settings_are_refused_and_overwrite_makes_all_anew(
-    photos: Path, tmp_path: Path, small_model: Path, settings: Settings
+    photos: Path, tmp_path: Path, small_model: Path, seeing_model: Path, settings: Settings
 ) -> None:
     run(photos, tmp_path / "out", settings)
     other = Settings(model=small_model, sigma=10 / 255)
@@ -114,7 +114,8 @@ def test_other_settings_are_refused_and_overwrite_makes_all_anew(
     assert {record.sigma for record in run(photos, tmp_path / "out", other, overwrite=True)} == {10.0}
     run(photos, tmp_path / "out", other)
     assert fingerprint(other) == fingerprint(Settings(model=small_model, sigma=10 / 255, n_threads=1, max_pixels=9))
-    assert fingerprint(Settings()) != fingerprint(Settings(model="color"))
+    assert fingerprint(Settings()) != fingerprint(Settings(model="photo"))
+    assert fingerprint(Settings(model=small_model)) != fingerprint(Settings(model=seeing_model))
 
 
 def test_failures_are_recorded_and_tried_again(photos: Path, tmp_path: Path, settings: Settings) -> None:

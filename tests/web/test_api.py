@@ -43,7 +43,7 @@ def test_the_answer_is_what_the_command_line_gives(
     assert answer.status_code == 200
     assert answer.headers["content-type"] == f"image/{file_format}"
     assert answer.headers["x-pellucid-sigma"] == "20.0"
-    assert answer.headers["x-pellucid-model"] == "color"
+    assert answer.headers["x-pellucid-model"] == "photo"
     assert 0 < float(answer.headers["x-pellucid-seconds"]) < 60
     if file_format == "png":
         # Rounding may differ with the number of threads: the service's worker has one.
@@ -89,7 +89,7 @@ def test_parts_come_in_the_order_that_the_page_counts_on(
     assert said == {
         "sigma": float(whole.headers["x-pellucid-sigma"]),
         "is_estimated": True,
-        "model": "color",
+        "model": "photo",
         "width": 96,
         "height": 96,
         "format": "tiff",

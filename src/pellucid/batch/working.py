@@ -43,7 +43,8 @@ def fingerprint(settings: Settings) -> str:
     """
     values = {name: value for name, value in asdict(settings).items() if name not in _WITHOUT_EFFECT}
     names = sorted(DEFAULT_NAMES.values()) if settings.model is None else [settings.model]
-    values["model"] = [find_model(name).sha256 for name in names]
+    cards = [find_model(name) for name in names]
+    values["model"] = [(card.sha256, card.estimator and card.estimator.sha256) for card in cards]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

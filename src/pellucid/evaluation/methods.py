@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.catalog import DEFAULT_NAMES, find_model
+from pellucid.catalog import WHITE_NOISE_NAMES, find_model
 from pellucid.errors import MissingExtraError, ModelError, ParameterError
 from pellucid.evaluation import published
 
@@ -218,7 +218,7 @@ def _network(model: str | Path, precision: str, setup: Setup) -> Denoise:
 
 
 def _default_network(precision: str, setup: Setup) -> Denoise:
-    return _network(DEFAULT_NAMES[setup.n_channels], precision, setup)
+    return _network(WHITE_NOISE_NAMES[setup.n_channels], precision, setup)
 
 
 def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
@@ -231,7 +231,7 @@ def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
     return _network(published.convert(network, setup.peers, setup.scratch / f"{name}-{precision}"), precision, setup)
 
 
-#: The default models, one for gray and one for colour images.
+#: The models for white Gaussian noise, one for gray and one for colour images.
 DEFAULT_METHOD = "pellucid"
 _CLASSICAL = {
     method.name: method

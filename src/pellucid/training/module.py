@@ -93,7 +93,8 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
 
     def _trained(self) -> nn.Module:
         """Give the part of the network that learns."""
-        return self.network.estimator if self.recipe.trained == "estimator" else self.network
+        alone: nn.Module | None = self.network.estimator if self.recipe.trained == "estimator" else None
+        return self.network if alone is None else alone
 
     def configure_optimizers(self) -> Any:
         """Build the recipe's optimizer and schedule."""

@@ -1,0 +1,74 @@
+"""Real photographs, denoised by us and by peers: ``python benchmarks/photographs.py PAIRS --peers WEIGHTS``.
+
+PAIRS holds photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our default is told nothing. Peers
+have to be told one noise level an image: what our estimate says, or one value for all photographs, of which the best
+counts. Printed are the mean PSNR of what would be saved, in 8 bits, and the share of photographs that are nearer to the
+mean than the noisy ones were.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pellucid.denoiser import Denoiser
+from pellucid.evaluation.dataset import load_clean
+from pellucid.evaluation.methods import Setup, find_method
+from pellucid.evaluation.metrics import psnr
+from pellucid.evaluation.noise import Image
+from pellucid.evaluation.surroundings import surroundings
+from pellucid.runtime import default_threads
+
+SIGMAS = (3, 5, 7, 10, 15, 20)
+
+
+def saved(image: Image) -> Image:
+    """Give what a file of 8 bits would hold."""
+    levels: Image = np.rint(np.clip(image, 0, 1) * 255) / np.float32(255)
+    return levels
+
+
+def print_row(label: str, values: Sequence[float], noisy: Sequence[float]) -> None:
+    """Print a mean, and how many photographs became better."""
+    better = np.mean(np.array(values) > np.array(noisy))
+    print(f"{label:<32}{np.mean(values):>7.2f} dB{better:>7.0%} better", flush=True)
+
+
+def measure(denoise: Callable[[int, Image], Image], pairs: Sequence[tuple[Image, Image]]) -> list[float]:
+    """Denoise every photograph, by its number; give the PSNR of each."""
+    return [psnr(clean, saved(denoise(number, noisy))) for number, (noisy, clean) in enumerate(pairs)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", type=Path, metavar="PAIRS")
+    parser.add_argument("--peers", type=Path, metavar="WEIGHTS", help="folder of published weights, for ffdnet")
+    parser.add_argument("--methods", nargs="*", default=["opencv-nlm", "ffdnet", "bm3d"], metavar="NAME")
+    parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS, metavar="S")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth pair")
+    parser.add_argument("--model", default="photo", metavar="NAME")
+    options = parser.parse_args()
+    print(surroundings())
+    paths = sorted(options.pairs.glob("*_real.*"))[:: options.every]
+    pairs = [(load_clean(path), load_clean(path.with_name(path.name.replace("_real", "_mean")))) for path in paths]
+    noisy = measure(lambda _, image: image, pairs)
+    print_row(f"noisy, {len(pairs)} photographs", noisy, noisy)
+    ours = Denoiser(options.model)
+    print_row(f"{options.model}, told nothing", measure(lambda _, image: ours.denoise(image), pairs), noisy)
+    levels = [ours.estimate(image) for image, _ in pairs]
+    with tempfile.TemporaryDirectory() as scratch:
+        setup = Setup(n_channels=3, n_threads=default_threads(), scratch=Path(scratch), peers=options.peers)
+        for name in options.methods:
+            peer = find_method(name).prepare(setup)
+            told = measure(lambda number, image, peer=peer: peer(image, levels[number]), pairs)
+            print_row(f"{name}, told our estimate", told, noisy)
+            for sigma in options.sigmas:
+                values = measure(lambda _, image, peer=peer, sigma=sigma: peer(image, sigma / 255), pairs)
+                print_row(f"{name}, told {sigma:g}", values, noisy)
+
+
+if __name__ == "__main__":
+    main()
