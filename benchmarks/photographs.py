@@ -1,9 +1,9 @@
 """Real photographs, denoised by us and by peers: ``python benchmarks/photographs.py PAIRS --peers WEIGHTS``.
 
-PAIRS holds photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our default is told nothing. Peers
-have to be told one noise level an image: what our estimate says, or one value for all photographs, of which the best
-counts. Printed are the mean PSNR of what would be saved, in 8 bits, and the share of photographs that are nearer to the
-mean than the noisy ones were.
+PAIRS holds photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our default is told nothing.
+Peers have to be told one noise level an image: what our estimate says, or one value for all photographs, of which the
+best counts. Printed are the mean PSNR of what would be saved, in 8 bits, and the share of photographs that are nearer
+to the mean than the noisy ones were.
 """
 
 import argparse
