@@ -9,9 +9,10 @@ import logging
 import os
 import signal
 import socket
+import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import asdict
 from itertools import islice
 from types import TracebackType
@@ -69,6 +70,8 @@ class Worker:
 class RayCluster:
     """A connection to Ray: to processes on this machine, or to machines that have been started.
 
+    Until it is closed, `sys.stdout` is stderr: there Ray prints what befalls its machines.
+
     Parameters
     ----------
     address : str
@@ -90,15 +93,18 @@ class RayCluster:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         self._ray = _import_ray()
+        self._stdout = redirect_stdout(sys.stderr)
         _connect(self._ray, address, self._n_threads)
 
     def __enter__(self) -> Self:
+        self._stdout.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ray.shutdown()
+        self._stdout.__exit__(kind, error, trace)
 
     def records(self, work: Work, tasks: list[Task]) -> Generator[Record]:
         """Do jobs, of whose results a ledger may say something already; give the record of each once it is done.

@@ -288,6 +288,4 @@ def _told_as(kind: type[PellucidError], url: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise kind(
-            f"{url}: the store does not answer as it should ({reason}); check the name and your access"
-        ) from error
+        raise kind(f"{url}: the store does not do as asked ({reason}); check the name and your access") from error

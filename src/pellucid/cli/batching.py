@@ -115,6 +115,7 @@ def batch_command(
     batch = Batch(plan_jobs(sources, output, suffix=suffix), output, settings, overwrite=overwrite)
     counts: Counter[str] = Counter()
     failed: list[Record] = []
+    stdout = sys.stdout
     with (
         _cluster(ray, threads, batch) as cluster,
         _bar(len(batch.jobs), show=not quiet) as advance,
@@ -125,7 +126,7 @@ def batch_command(
             if record.status == "failed" and len(failed) < MAX_TOLD:
                 failed.append(record)
             if as_json:
-                typer.echo(json.dumps(asdict(record)))
+                typer.echo(json.dumps(asdict(record)), file=stdout)
             advance(record)
     if failed:
         _tell_failures(failed, counts["failed"], batch.report)
