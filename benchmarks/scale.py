@@ -1,4 +1,4 @@
-"""What a file costs: seconds, memory, requests and ledger. ``python benchmarks/scale.py`` gives docs/scale.md's figures.
+"""What a file costs: seconds, memory, requests and ledger. ``python benchmarks/scale.py`` for docs/scale.md.
 
 Noisy JPEGs of 12 megapixels are denoised by one process with one thread, as one of Ray's does; small ones from and to
 an S3 server on this machine, which counts what it is asked; and rows are written to the ledgers and read again.

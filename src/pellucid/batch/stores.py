@@ -246,7 +246,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         fs, key = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise MissingExtraError(
-            f"{url}: needs {error.name or 'a package'}, which is not installed: pip install 'pellucid[ray]'"
+            f"{url}: what leads there is not installed ({error}): pip install 'pellucid[ray]'"
         ) from None
     except ValueError as error:
         raise ParameterError(

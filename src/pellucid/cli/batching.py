@@ -30,6 +30,7 @@ from pellucid.cli.common import (
     Tile,
     make_settings,
 )
+from pellucid.errors import TooManyFailedError
 
 if TYPE_CHECKING:
     from pellucid.batch import Batch, Cluster, Record
@@ -116,18 +117,22 @@ def batch_command(
     counts: Counter[str] = Counter()
     failed: list[Record] = []
     stdout = sys.stdout
-    with (
-        _cluster(ray, threads, batch) as cluster,
-        _bar(len(batch.jobs), show=not quiet) as advance,
-        closing(at_most(max_error_rate, batch.run(cluster))) as records,
-    ):
-        for record in records:
-            counts[record.status] += 1
-            if record.status == "failed" and len(failed) < MAX_TOLD:
-                failed.append(record)
-            if as_json:
-                typer.echo(json.dumps(asdict(record)), file=stdout)
-            advance(record)
+    try:
+        with (
+            _cluster(ray, threads, batch) as cluster,
+            _bar(len(batch.jobs), show=not quiet) as advance,
+            closing(at_most(max_error_rate, batch.run(cluster))) as records,
+        ):
+            for record in records:
+                counts[record.status] += 1
+                if record.status == "failed" and len(failed) < MAX_TOLD:
+                    failed.append(record)
+                if as_json:
+                    typer.echo(json.dumps(asdict(record)), file=stdout)
+                advance(record)
+    except TooManyFailedError:
+        _tell_failures(failed, counts["failed"], batch.report)
+        raise
     if failed:
         _tell_failures(failed, counts["failed"], batch.report)
     if not quiet and not as_json:
