@@ -6,24 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid import images
+from pellucid.batch import Job, Record, Work, on_ray
+from pellucid.batch.on_ray import RayCluster, Task
+from pellucid.errors import ParameterError
+from pellucid.files import Settings
 
 from ..conftest import add_noise  # noqa: TID252
 from .s3 import BUCKET, Faulty, access, contents, rows, serving, upload
 
 COMMAND = Path(sys.executable).with_name("pellucid")
 N_FILES = 40
-
-pytestmark = pytest.mark.slow
 
 
 class Nodes(NamedTuple):
@@ -44,7 +49,13 @@ def nodes() -> Iterator[Nodes]:
             patch.setenv(name, value)
         cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20},
+            head_node_args={
+                "num_cpus": 1,
+                "include_dashboard": False,
+                "object_store_memory": 100 << 20,
+                # A lost node is to be missed within seconds.
+                "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+            },
         )
         try:
             yield Nodes(cluster, server)
@@ -95,6 +106,7 @@ def n_there(out: Path) -> int:
     return sum(path.is_file() for path in out.rglob("[!.]*.??g"))
 
 
+@pytest.mark.slow
 def test_a_node_is_lost_while_a_store_fails(
     nodes: Nodes, photos: Path, options: list[str], expected: dict[str, bytes]
 ) -> None:
@@ -121,6 +133,7 @@ def test_a_node_is_lost_while_a_store_fails(
     assert sorted(rows(out), key=lambda row: str(row["path"])) == sorted(told, key=lambda row: row["path"])
 
 
+@pytest.mark.slow
 def test_a_driver_is_killed_and_the_next_goes_on(
     nodes: Nodes, photos: Path, options: list[str], expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -153,6 +166,7 @@ def test_a_driver_is_killed_and_the_next_goes_on(
     assert "gone.png" in done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_process_behind(photos: Path, options: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -170,3 +184,46 @@ def test_an_interrupt_leaves_no_process_behind(photos: Path, options: list[str],
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail("processes are left")
+
+
+class Unreliable(RayCluster):
+    """Loses with its process each block in which a deadly file is."""
+
+    def __init__(self, deadly: set[str]) -> None:
+        self._deadly, self.blocks = deadly, []
+        self._n_threads = 1
+        self._ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 2})
+
+    def _run(self, work: Work, tasks: list[Task], n_rows: int, n_actors: int) -> Generator[Record]:  # noqa: ARG002
+        for start in range(0, len(tasks), n_rows):
+            paths = [job.path for job, _ in tasks[start : start + n_rows]]
+            self.blocks.append(paths)
+            if not self._deadly.intersection(paths):
+                yield from (Record(path, path, "ok", work.fingerprint) for path in paths)
+
+
+@given(
+    n_jobs=st.integers(0, 200),
+    deadly=st.sets(st.integers(0, 199).map(str), max_size=4),
+    window=st.integers(1, 250),
+)
+def test_a_file_that_kills_its_process_fails_alone(n_jobs: int, deadly: set[str], window: int) -> None:
+    cluster = Unreliable(deadly)
+    tasks: list[Task] = [(Job(f"{number}", f"{number}"), None) for number in range(n_jobs)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_ray, "WINDOW", window)
+        records = list(cluster.records(Work("out", Settings(), "x", overwrite=False), tasks))
+    assert sorted(record.path for record in records) == sorted(job.path for job, _ in tasks)
+    assert {record.path for record in records if record.status == "failed"} == deadly & {job.path for job, _ in tasks}
+    assert all(len(block) <= min(on_ray.MAX_BLOCK, window) for block in cluster.blocks)
+
+
+@pytest.mark.parametrize(("output", "source"), [("memory://out", "a.png"), ("out", "memory://in/a.png")])
+def test_what_only_this_process_sees_is_refused(output: str, source: str) -> None:
+    with pytest.raises(ParameterError, match=r"^memory://.*other processes cannot see it"):
+        list(Unreliable(set()).records(Work(output, Settings(), "x", overwrite=False), [(Job(source, "a.png"), None)]))
+
+
+def test_a_worker_with_another_model_refuses_to_work(small_model: Path) -> None:
+    with pytest.raises(RuntimeError, match="has another version of pellucid or of the model"):
+        on_ray.Worker(Work("out", Settings(model=small_model), "another", overwrite=False))
