@@ -244,3 +244,70 @@ def test_what_cannot_be_used_is_told_in_one_line_and_nothing_made(
     assert message in done.stderr.decode()
     assert b"Traceback" not in done.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_of_failures_is_ended(pellucid: Run, small_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(60):
+        (tmp_path / "in" / f"{number}.jpg").write_text("no image")
+    command = ["batch", tmp_path / "in", "-o", tmp_path / "out", "-m", small_model, "--sigma", 9]
+    done = pellucid(*command, "--max-error-rate", 0.5)
+    assert done.returncode == 3
+    assert done.stderr.decode().endswith(
+        "pellucid: 20 of 20 files failed, more than the share of 0.5 that --max-error-rate allows: "
+        "see what is wrong with them, and start the same command again\n"
+    )
+    assert "0.jpg" in done.stderr.decode()
+    assert len((tmp_path / "out" / "report.jsonl").read_text().splitlines()) < 60
+    assert pellucid(*command, "--max-error-rate", 1).returncode == 3
+    assert pellucid(*command, "--max-error-rate", 2).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "needed"),
+    [
+        ("ray", ["a.png", "-o", "out", "--ray", "local"], "--ray: ray is not installed"),
+        (
+            "fsspec",
+            ["s3://bucket/in", "-o", "out"],
+            "s3://bucket/in: what leads there is not installed (import of fsspec halted; None in sys.modules)",
+        ),
+        (
+            "s3fs",
+            ["a.png", "-o", "s3://bucket/out"],
+            "s3://bucket/out: what leads there is not installed (Install s3fs to access S3)",
+        ),
+        ("pyarrow", ["list.parquet", "-o", "out"], "list.parquet: needs pyarrow, which is not installed"),
+    ],
+)
+def test_a_missing_extra_is_told_in_one_line(
+    tmp_path: Path, small_model: Path, package: str, arguments: list[str], needed: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"never looked at")
+    script = f"import sys; sys.modules['{package}'] = None; from pellucid.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "batch", *arguments, "-m", small_model, "--sigma", "9"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"pellucid: {needed}: pip install 'pellucid[ray]'\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "message"),
+    [
+        ("127.0.0.1:1", 1, "--ray 127.0.0.1:1: nothing answers there"),
+        ("auto", 1, "--ray auto: cannot be joined"),
+        ("ray://host:1", 2, "give HOST:PORT, 'auto' or 'local'"),
+    ],
+)
+def test_where_no_cluster_is_none_is_joined(
+    pellucid: Run, small_model: Path, tmp_path: Path, address: str, code: int, message: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"never looked at")
+    done = pellucid("batch", tmp_path, "-o", tmp_path / "out", "-m", small_model, "--sigma", 9, "--ray", address)
+    assert done.returncode == code
+    (line,) = done.stderr.decode().splitlines()
+    assert message in line

@@ -9,6 +9,8 @@ PellucidError
 ├── OutputError         a result could not be written
 ├── ModelError          a model cannot be found, or its files do not belong together
 ├── MissingExtraError   a part of pellucid that was not installed is needed
+├── ClusterError        the machines that were to do the work cannot
+├── TooManyFailedError  more files of a run failed than were allowed to
 ├── RecipeError         a training recipe is wrong
 ├── DataError           a training or test set cannot be used
 └── TrainingError       a training run cannot go on
@@ -60,6 +62,16 @@ class ModelError(PellucidError):
 
 class MissingExtraError(PellucidError):
     """A part of pellucid that was not installed is needed."""
+
+
+class ClusterError(PellucidError):
+    """The machines that were to do the work cannot be reached, or cannot go on."""
+
+
+class TooManyFailedError(PellucidError):
+    """More files of a run failed than were allowed to."""
+
+    exit_code = 3
 
 
 class RecipeError(PellucidError):

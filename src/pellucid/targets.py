@@ -90,7 +90,7 @@ def images_below(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
             for name in folders
             if name[0] != "." and os.path.realpath(os.path.join(here, name)) != left_out  # noqa: PTH118
         ]
-        found += [Path(here, name) for name in names if _is_image_name(name)]
+        found += [Path(here, name) for name in names if is_image_name(name)]
     if not found:
         raise UnreadableImageError(f"{folder}: no image in it: name a folder with {', '.join(images.SUFFIXES)} files")
     return sorted(found)
@@ -110,7 +110,8 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another output folder") from None
 
 
-def _is_image_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """Tell whether a file's name says that it is an image, and none that is hidden or a result of ours."""
     path = Path(name)
     return path.suffix.lower() in images.SUFFIXES and name[0] != "." and not path.stem.endswith(OUTPUT_MARK)
 

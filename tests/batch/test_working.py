@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pellucid import images
-from pellucid.batch import Batch, Job, Record, fingerprint, plan_jobs, process
+from pellucid.batch import Batch, FolderStore, Job, Record, fingerprint, plan_jobs, process
 from pellucid.errors import OutputError, ParameterError
 from pellucid.files import FileDenoiser, Settings
 
@@ -134,7 +134,7 @@ def test_an_unexpected_error_is_that_files_own(photos: Path, tmp_path: Path, set
         def denoise_file(self, *_arguments: object, **_options: object) -> object:  # type: ignore[override]
             raise RuntimeError("odd\nvery odd")
 
-    record = process(Job(photos / "0.png", "0.png"), tmp_path / "out", Odd(settings), "x")
+    record = process(Job(str(photos / "0.png"), "0.png"), FolderStore(tmp_path / "out"), Odd(settings), "x")
     assert record.error == f"{photos / '0.png'}: RuntimeError: odd very odd"
 
 

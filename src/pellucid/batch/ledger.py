@@ -1,4 +1,4 @@
-"""What became of every file: a line of JSON each, in the folder of the results.
+"""What became of every file: a line of JSON each, beside the results.
 
 Records enter and are appended; after a kill, they are read again. It knows nothing of images.
 """
@@ -8,6 +8,8 @@ import fcntl
 import json
 import os
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -57,18 +59,50 @@ class Record:
     sha256: str | None = None
 
 
-class Ledger:
-    """The ledger of an output folder, open for one run at a time; safe to append to from several threads.
+class Ledger(ABC):
+    """The ledger of an output, open for one run at a time; safe to append to from several threads.
+
+    Attributes
+    ----------
+    location : str
+        What messages call it.
+    made : dict of Record
+        By path, the last record of each result that was written or found.
+    """
+
+    location: str
+    made: dict[str, Record]
+
+    @abstractmethod
+    def append(self, record: Record) -> None:
+        """Add a record.
+
+        Raises
+        ------
+        OutputError
+            It cannot be kept.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Keep what is not kept yet, and let go of the output."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FolderLedger(Ledger):
+    """The ledger of a folder: one file, to which each record is added at once.
 
     Parameters
     ----------
     folder : Path
         Exists.
-
-    Attributes
-    ----------
-    made : dict of Record
-        By path, the last record of each result that was written or found.
 
     Raises
     ------
@@ -78,6 +112,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._name = folder / LEDGER_NAME
+        self.location = str(self._name)
         self._lock = threading.Lock()
         try:
             self._file = self._name.open("a+b", buffering=0)
@@ -98,7 +133,7 @@ class Ledger:
         OutputError
             The disk does not take it.
         """
-        line = json.dumps(asdict(record)).encode() + b"\n"
+        line = as_line(record)
         try:
             with self._lock:
                 self._file.write(line)
@@ -112,30 +147,36 @@ class Ledger:
             os.fsync(self._file.fileno())
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _read(self) -> dict[str, Record]:
-        made: dict[str, Record] = {}
         self._file.seek(0)
-        line = b"\n"
         with open(self._file.fileno(), "rb", closefd=False) as lines:
-            for line in lines:
-                record = _parsed(line)
-                if record is not None and record.status != "failed":
-                    made[record.path] = record
-        if not line.endswith(b"\n"):
+            made = made_of(lines)
+        if self._file.seek(0, os.SEEK_END) and not self._ends_line():
             # A kill tore the last line: what follows must not become part of it.
             self._file.write(b"\n")
         return made
 
+    def _ends_line(self) -> bool:
+        self._file.seek(-1, os.SEEK_END)
+        return self._file.read(1) == b"\n"
 
-def _parsed(line: bytes) -> Record | None:
+
+def as_line(record: Record) -> bytes:
+    """Write a record as a line."""
+    return json.dumps(asdict(record)).encode() + b"\n"
+
+
+def made_of(lines: Iterable[bytes]) -> dict[str, Record]:
+    """Give the last record of each result that was written or found; lines that are none are passed over."""
+    made: dict[str, Record] = {}
+    for line in lines:
+        record = parsed(line)
+        if record is not None and record.status != "failed":
+            made[record.path] = record
+    return made
+
+
+def parsed(line: bytes) -> Record | None:
     """Read a line; None if it is torn, empty or not ours."""
     try:
         values: Any = json.loads(line)

@@ -3,149 +3,48 @@
 Jobs enter, records leave as files are done.
 """
 
-import errno
-import hashlib
-import json
-import math
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Protocol
 
 from threadpoolctl import threadpool_limits
 
 from pellucid import images
-from pellucid.batch.ledger import Ledger, Record
+from pellucid.batch.ledger import FolderLedger, Ledger, Record
+from pellucid.batch.parts import StoreLedger
 from pellucid.batch.planning import Job
-from pellucid.catalog import DEFAULT_NAMES, find_model
-from pellucid.errors import OutputError, ParameterError, PellucidError
-from pellucid.files import FileDenoiser, FileResult, Settings
+from pellucid.batch.processing import Work, fingerprint, process
+from pellucid.batch.stores import FolderStore, ObjectStore, Store, open_store
+from pellucid.errors import ParameterError
+from pellucid.files import FileDenoiser, Settings
 from pellucid.targets import make_folder
-from pellucid.tiling import Progress
 
 #: Files in work at once: one has the network, the others are read and written meanwhile.
 N_AT_ONCE = 3
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-#: Of the settings, those that say nothing of what the results are.
-_WITHOUT_EFFECT = ("n_threads", "max_pixels", "max_held_bytes")
-
-
-def fingerprint(settings: Settings) -> str:
-    """Name what results depend on, apart from their source: the settings and the models' weights.
-
-    Raises
-    ------
-    ModelError
-        The model cannot be found.
-    """
-    values = {name: value for name, value in asdict(settings).items() if name not in _WITHOUT_EFFECT}
-    names = sorted(DEFAULT_NAMES.values()) if settings.model is None else [settings.model]
-    cards = [find_model(name) for name in names]
-    values["model"] = [(card.sha256, card.estimator and card.estimator.sha256) for card in cards]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def process(
-    job: Job,
-    output: Path,
-    denoiser: FileDenoiser,
-    settings: str,
-    *,
-    known: Record | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Record:
-    """Denoise one file; whatever is wrong with it becomes part of its record.
-
-    Parameters
-    ----------
-    job : Job
-    output : Path
-        The folder of all results.
-    denoiser : FileDenoiser
-        Can be shared between threads.
-    settings : str
-        Its `fingerprint`.
-    known : Record, optional
-        What a ledger says of the result.
-    overwrite : bool
-        Make the result anew if there is one. Otherwise it is left, and checked.
-    progress : callable, optional
-        Told of the tiles; what it raises ends the work on the file and leaves nothing of it.
-
-    Returns
-    -------
-    Record
-
-    Raises
-    ------
-    OutputError
-        The disk is full: then all files after it would fail.
-    """
-    start, target = time.perf_counter(), output / job.path
-    record = Record(job.path, str(job.source), "failed", settings)
-    try:
-        if target.exists() and not overwrite:
-            return _left(record, target, known)
-        make_folder(target.parent)
-        result = denoiser.denoise_file(job.source, target, overwrite=overwrite, progress=progress)
-        record = _described(record, result, target)
-    except PellucidError as error:
-        if isinstance(error, OutputError) and isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
-            raise
-        record = replace(record, error=str(error))
-    except Exception as error:
-        # One odd file must not end the work on a million.
-        record = replace(record, error=f"{job.source}: {type(error).__name__}: {' '.join(str(error).split())}")
-    return replace(record, seconds=round(time.perf_counter() - start, 3))
-
-
-def _described(record: Record, result: FileResult, target: Path) -> Record:
-    return replace(
-        record,
-        status="ok",
-        sigma=round(math.sqrt(sum(sigma**2 for sigma in result.sigmas) / len(result.sigmas)), 2),
-        megapixels=result.width_px * result.height_px * result.n_pages / 1e6,
-        n_bytes=target.stat().st_size,
-        sha256=_sha256(target),
-    )
-
-
-def _left(record: Record, target: Path, known: Record | None) -> Record:
-    """Say what a file is that lies where the result belongs."""
-    n_bytes = target.stat().st_size
-    if known is not None:
-        if known.n_bytes == n_bytes:
-            return known
-        raise OutputError(f"{target}: has changed since it was written; pass --overwrite, or move it away")
-    before, after = images.read_header(Path(record.source)), images.read_header(target)
-    size = (before.width_px, before.height_px, before.n_pages)
-    if size != (after.width_px, after.height_px, after.n_pages):
-        raise OutputError(f"{target}: is there already, and of another size; pass --overwrite, or move it away")
-    megapixels = math.prod(size) / 1e6
-    return replace(record, status="found", megapixels=megapixels, n_bytes=n_bytes, sha256=_sha256(target))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class _StoppedError(BaseException):
     """The run is being ended; not an Exception, since nothing is wrong with the file."""
 
 
+class Cluster(Protocol):
+    """Machines that do the work on files."""
+
+    def records(self, work: Work, tasks: list[tuple[Job, Record | None]]) -> Generator[Record]:
+        """Do jobs, of whose results a ledger may say something already; give the record of each once it is done."""
+
+
 class Batch:
-    """A run over many files into one folder.
+    """A run over many files into one folder or store.
 
     Parameters
     ----------
     jobs : iterable of Job
-    output : Path
-        Made if it does not exist.
+    output : str or Path
+        A folder, made if it does not exist; or a URL.
     settings : Settings
     overwrite : bool
         Make all results anew, also those that are done.
@@ -156,6 +55,8 @@ class Batch:
         Jobs of which the ledger says that they are done, and whose results are there.
     jobs : list of Job
         What is left.
+    report : str
+        Where the ledger lies.
 
     Raises
     ------
@@ -165,25 +66,27 @@ class Batch:
         The folder cannot be written to, or another run is at work in it.
     """
 
-    def __init__(self, jobs: Iterable[Job], output: Path, settings: Settings, *, overwrite: bool = False) -> None:
-        self._output, self._overwrite = output, overwrite
-        self._settings = fingerprint(settings)
+    def __init__(self, jobs: Iterable[Job], output: str | Path, settings: Settings, *, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
+        self._fingerprint = fingerprint(settings)
         self._denoiser = FileDenoiser(settings)
         self._denoiser.warm_up()
-        make_folder(output)
-        self._ledger = Ledger(output)
+        self._output = open_store(str(output))
         planned = list(jobs)
+        self._ledger = _open_ledger(self._output)
         with ExitStack() as on_error:
             on_error.callback(self._ledger.close)
             if not overwrite:
                 self._refuse_other_settings()
-            self._remove_leftovers(planned)
-            self.jobs = planned if overwrite else [job for job in planned if not self._is_done(job)]
+            if isinstance(self._output, FolderStore):
+                _remove_leftovers(self._output.folder, planned)
+            self.jobs = planned if overwrite else self._left_to_do(planned)
             on_error.pop_all()
         self.n_done_before = len(planned) - len(self.jobs)
+        self.report = self._ledger.location
 
-    def run(self) -> Iterator[Record]:
-        """Do what is left; yield each record once it is in the ledger.
+    def run(self, cluster: Cluster | None = None) -> Generator[Record]:
+        """Do what is left, here or on a cluster; yield each record once it is in the ledger.
 
         An interrupt, or closing the iterator, ends the work within a tile's time and leaves nothing half-written.
 
@@ -191,7 +94,22 @@ class Batch:
         ------
         OutputError
             The disk is full.
+        ClusterError
+            The cluster cannot go on.
         """
+        with self._ledger:
+            yield from self._in_threads() if cluster is None else self._on(cluster)
+
+    def _on(self, cluster: Cluster) -> Iterator[Record]:
+        tasks = [(job, self._ledger.made.get(job.path)) for job in self.jobs]
+        work = Work(self._output.location, self._denoiser.settings, self._fingerprint, self._overwrite)
+        # What cannot be shut is left to the cluster: its processes end with ours.
+        with closing(cluster.records(work, tasks)) as records:
+            for record in records:
+                self._ledger.append(record)
+                yield record
+
+    def _in_threads(self) -> Iterator[Record]:
         stopping = threading.Event()
 
         def work(job: Job) -> Record:
@@ -199,7 +117,7 @@ class Batch:
                 job,
                 self._output,
                 self._denoiser,
-                self._settings,
+                self._fingerprint,
                 known=self._ledger.made.get(job.path),
                 overwrite=self._overwrite,
                 progress=lambda _done, _tiles: _stop_if(stopping),
@@ -209,7 +127,7 @@ class Batch:
 
         # The network has all processors. Estimates beside it are not to ask for all of them once more: threads of BLAS
         # that wait for each other, and the network for them, cost a quarter of its speed.
-        with self._ledger, threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(N_AT_ONCE) as pool:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(N_AT_ONCE) as pool:
             try:
                 yield from _as_completed(pool.submit, work, self.jobs)
             except BaseException:
@@ -219,23 +137,31 @@ class Batch:
 
     def _refuse_other_settings(self) -> None:
         for record in self._ledger.made.values():
-            if record.settings != self._settings and (self._output / record.path).exists():
+            if record.settings != self._fingerprint and self._output.size(record.path) is not None:
                 raise ParameterError(
-                    f"{self._output}: its results were made with other settings or another model: "
+                    f"{self._output.location}: its results were made with other settings or another model: "
                     "name another folder, or pass --overwrite to make all of them anew"
                 )
 
-    def _remove_leftovers(self, jobs: list[Job]) -> None:
-        """Remove what a killed run was writing; no other run is at work, since we have the ledger."""
-        for folder in {(self._output / job.path).parent for job in jobs}:
-            images.remove_leftovers(folder)
+    def _left_to_do(self, planned: list[Job]) -> list[Job]:
+        """Leave out what the ledger knows and is there, with the bytes that it says."""
+        made = self._ledger.made
+        there = self._output.sizes(job.path for job in planned if job.path in made) if made else {}
+        return [job for job in planned if job.path not in there or there[job.path] != made[job.path].n_bytes]
 
-    def _is_done(self, job: Job) -> bool:
-        known = self._ledger.made.get(job.path)
-        try:
-            return known is not None and known.n_bytes == (self._output / job.path).stat().st_size
-        except OSError:
-            return False
+
+def _open_ledger(output: Store) -> Ledger:
+    if isinstance(output, ObjectStore):
+        return StoreLedger(output)
+    folder = Path(output.location)
+    make_folder(folder)
+    return FolderLedger(folder)
+
+
+def _remove_leftovers(output: Path, jobs: list[Job]) -> None:
+    """Remove what a killed run was writing; no other run is at work, since we have the ledger."""
+    for folder in {(output / job.path).parent for job in jobs}:
+        images.remove_leftovers(folder)
 
 
 def _stop_if(stopping: threading.Event) -> None:

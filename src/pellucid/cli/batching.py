@@ -8,9 +8,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,19 +31,23 @@ from pellucid.cli.common import (
     Tile,
     make_settings,
 )
+from pellucid.errors import TooManyFailedError
 
 if TYPE_CHECKING:
-    from pellucid.batch import Record
+    from pellucid.batch import Batch, Cluster, Record
 
 #: Failures that are told of; the report has them all.
 MAX_TOLD = 100
 
 
 def batch_command(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Image files, and folders of them.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SRC...", help="Image files, folders or URLs of them, Parquet files that list them."),
+    ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DST", help="Folder for the results; made if it is not there.")
+        str, typer.Option("--output", "-o", metavar="DST", help="Folder or URL for the results; made if not there.")
     ],
     model: Model = None,
     sigma: Sigma = None,
@@ -60,6 +63,16 @@ def batch_command(
     threads: Threads = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Work on Ray: 'local' starts it here; 'auto' or HOST:PORT joins machines."
+        ),
+    ] = None,
+    max_error_rate: Annotated[
+        float | None,
+        typer.Option("--max-error-rate", metavar="0..1", help="Stop once a larger share of the files has failed."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -70,8 +83,12 @@ def batch_command(
     are hidden files, links to folders, and DST itself. A file that cannot be denoised stops nothing: all failures
     are told at the end, and the exit code is 3.
 
-    DST/report.jsonl has a line for every file: its result's path and SHA-256, status, error, noise level and seconds.
-    Start the same command again after a stop or a crash: it does what is left, and tries again what failed.
+    DST/report.jsonl has a line for every file: its result's path and SHA-256, status, error, noise level and seconds;
+    in an object store, objects DST/report/part-*.jsonl have them. Start the same command again after a stop or a
+    crash: it does what is left, and tries again what failed.
+
+    A Parquet file lists files, by paths or URLs, in its column 'path'. With --ray every process works on one file at
+    a time, with --threads processors (one by default); all machines have to see SRC and DST.
 
     Examples:
 
@@ -80,8 +97,12 @@ def batch_command(
       pellucid batch 2023/ 2024/ extra.jpg -o clean/ --strength 70
 
       pellucid batch scans/ -o clean/ --suffix .png --sigma 12
+
+      pellucid batch s3://photos/2024 -o s3://clean/2024 --max-error-rate 0.05
+
+      pellucid batch photos.parquet -o s3://clean --ray 10.0.0.1:6379 --threads 2
     """
-    from pellucid.batch import LEDGER_NAME, Batch, plan_jobs  # noqa: PLC0415
+    from pellucid.batch import Batch, at_most, plan_jobs  # noqa: PLC0415
 
     settings = make_settings(
         model=model,
@@ -98,23 +119,41 @@ def batch_command(
     batch = Batch(plan_jobs(sources, output, suffix=suffix), output, settings, overwrite=overwrite)
     counts: Counter[str] = Counter()
     failed: list[Record] = []
-    with _bar(len(batch.jobs), show=not quiet) as advance:
-        for record in batch.run():
-            counts[record.status] += 1
-            if record.status == "failed" and len(failed) < MAX_TOLD:
-                failed.append(record)
-            if as_json:
-                typer.echo(json.dumps(asdict(record)))
-            advance(record)
+    stdout = sys.stdout
+    try:
+        with (
+            _cluster(ray, threads, batch) as cluster,
+            _bar(len(batch.jobs), show=not quiet) as advance,
+            closing(at_most(max_error_rate, batch.run(cluster))) as records,
+        ):
+            for record in records:
+                counts[record.status] += 1
+                if record.status == "failed" and len(failed) < MAX_TOLD:
+                    failed.append(record)
+                if as_json:
+                    typer.echo(json.dumps(asdict(record)), file=stdout)
+                advance(record)
+    except TooManyFailedError:
+        _tell_failures(failed, counts["failed"], batch.report)
+        raise
     if failed:
-        _tell_failures(failed, counts["failed"], output / LEDGER_NAME)
+        _tell_failures(failed, counts["failed"], batch.report)
     if not quiet and not as_json:
         typer.echo(_summary(counts, batch.n_done_before, output))
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _summary(counts: "Counter[str]", n_done_before: int, output: Path) -> str:
+def _cluster(address: str | None, threads: int | None, batch: "Batch") -> "AbstractContextManager[Cluster | None]":
+    """Start or join Ray, if that is asked for and there is something to do."""
+    if address is None or not batch.jobs:
+        return nullcontext()
+    from pellucid.batch.on_ray import RayCluster  # noqa: PLC0415
+
+    return RayCluster(address, threads)
+
+
+def _summary(counts: "Counter[str]", n_done_before: int, output: str) -> str:
     parts = [f"{counts['ok']} denoised"]
     parts += [f"{counts['found']} found there"] if counts["found"] else []
     parts += [f"{n_done_before} done before"] if n_done_before else []
@@ -122,7 +161,7 @@ def _summary(counts: "Counter[str]", n_done_before: int, output: Path) -> str:
     return f"{output}  ({', '.join(parts)})"
 
 
-def _tell_failures(failed: "list[Record]", n_failed: int, ledger: Path) -> None:
+def _tell_failures(failed: "list[Record]", n_failed: int, report: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -133,7 +172,7 @@ def _tell_failures(failed: "list[Record]", n_failed: int, ledger: Path) -> None:
     # A log has a line for each, however long.
     Console(stderr=True, width=None if sys.stderr.isatty() else 10_000, soft_wrap=True).print(table)
     if n_failed > len(failed):
-        typer.echo(f"and {n_failed - len(failed)} more: see {ledger}", err=True)
+        typer.echo(f"and {n_failed - len(failed)} more: see {report}", err=True)
 
 
 @contextmanager
