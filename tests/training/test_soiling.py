@@ -135,7 +135,7 @@ def test_halved_jpeg_has_half_the_steps(low: int, length: int) -> None:
 
 def test_of_several_tables_each_patch_gets_one() -> None:
     mixture = source(*(pure(kind) for kind in KINDS))
-    drawn = draws(mixture)
+    drawn = draws(mixture, 2000)
     shares = [np.mean([type(noise) is kind for noise in drawn]) for kind in KINDS.values()]
     assert min(shares) > 0.1
     assert max(shares) < 0.25
