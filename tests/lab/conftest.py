@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def tossing() -> Tossing:
 @pytest.fixture
 def run_all():
     def run(study: Study, folder: Path, effort: Effort = Effort.QUICK, n_seeds: int = 3):
-        return list(run_studies([study], effort, n_seeds, folder, lambda: NO_PHOTOGRAPHS))
+        with ThreadPoolExecutor(1) as executor:
+            return list(run_studies([study], effort, n_seeds, folder, lambda: NO_PHOTOGRAPHS, executor))
 
     return run

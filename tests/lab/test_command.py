@@ -2,6 +2,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -15,15 +16,21 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Let arms run in this process, for studies that other processes could not import."""
+    monkeypatch.setattr("pellucid.lab.workers.start_workers", ThreadPoolExecutor)
+
+
 def test_list_names_all():
     result = run("list")
     assert [line.split()[0] for line in result.stdout.splitlines()] == [study.name for study in STUDIES]
 
 
-def test_run_and_report(tmp_path, tossing, monkeypatch):
+def test_run_and_report(tmp_path, tossing, monkeypatch, in_threads):
     monkeypatch.setattr("pellucid.lab.studies.STUDIES", (tossing.study(),))
     results, page = tmp_path / "results", tmp_path / "page.html"
-    done = run("run", "tossing", "--quick", "--seeds", 2, "-o", results)
+    done = run("run", "tossing", "--quick", "--seeds", 2, "--jobs", 1, "-o", results)
     assert done.stderr.splitlines()[0].startswith("1/4  tossing/head-seed-0: 0.")
     assert done.stderr.splitlines()[-1] == f"{results}: complete: pellucid lab report {results} -o report.html"
     again = run("run", "--seeds", 2, "-o", results)
@@ -32,7 +39,7 @@ def test_run_and_report(tmp_path, tossing, monkeypatch):
     assert "Heads win by 2.00" in page.read_text()
 
 
-def test_full(tmp_path, tossing, monkeypatch):
+def test_full(tmp_path, tossing, monkeypatch, in_threads):
     monkeypatch.setattr("pellucid.lab.studies.STUDIES", (tossing.study(),))
     run("run", "--full", "--seeds", 1, "-o", tmp_path)
     assert json.loads((tmp_path / "tossing/head-seed-0.json").read_text())["effort"] == "full"

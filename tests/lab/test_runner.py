@@ -1,4 +1,6 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -53,6 +55,21 @@ def test_a_killed_run_goes_on(tossing, run_all, tmp_path):
     steps = run_all(tossing.study(), tmp_path)
     assert [step.was_kept for step in steps] == [True] * 4 + [False] * 4
     assert tossing.ran[4:] == ["tail-seed-1", "tail-seed-2"]
+
+
+def test_several_arms_at_once(tossing, tmp_path):
+    both = threading.Barrier(2, timeout=30)
+
+    def run(arm, photographs):
+        both.wait()
+        return tossing.run(arm, photographs)
+
+    with ThreadPoolExecutor(2) as executor:
+        steps = list(
+            run_studies([tossing.study(run=run)], Effort.QUICK, 1, tmp_path, lambda: NO_PHOTOGRAPHS, executor, 2)
+        )
+    assert [step.n_done for step in steps] == [0, 0, 1, 2]
+    assert find_records(tossing.study(), tmp_path).n_missing == 0
 
 
 def test_more_seeds_keep_what_is_done(tossing, run_all, tmp_path):
@@ -115,7 +132,8 @@ def test_photographs_are_loaded_only_where_needed_and_belong_to_the_result(tossi
         return Photographs([image], [image], "gray")
 
     def run(study, folder, load):
-        return list(run_studies([study], Effort.QUICK, 1, folder, load))
+        with ThreadPoolExecutor(1) as executor:
+            return list(run_studies([study], Effort.QUICK, 1, folder, load, executor))
 
     run(tossing.study(), tmp_path / "a", lambda: pytest.fail("loaded"))
     needy = tossing.study(needs_photographs=True)

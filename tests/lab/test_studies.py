@@ -10,16 +10,23 @@ from pellucid.lab.report import write_report
 from pellucid.lab.runner import run_studies
 from pellucid.lab.studies import STUDIES, find_studies
 from pellucid.lab.study import Effort, Results, Verdict
+from pellucid.lab.workers import start_workers
 
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory):
+def executor():
+    with start_workers(1) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory, executor):
     """The results of a study's quick run."""
     folder = tmp_path_factory.mktemp("quick")
 
     def results(name: str) -> Results:
         (study,) = find_studies([name])
-        for _ in run_studies([study], Effort.QUICK, 2, folder, lambda: load_photographs(None)):
+        for _ in run_studies([study], Effort.QUICK, 2, folder, lambda: load_photographs(None), executor):
             pass
         return find_records(study, folder).results
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import RecipeError
+from pellucid.training import optimizers
 from pellucid.training.momentum import Momentum
 from pellucid.training.networks import DenoisingAutoencoder
 from pellucid.training.optimizers import Muon, build_optimizer, orthogonalize
@@ -44,13 +45,19 @@ def walk(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) -> 
     return places
 
 
+@pytest.mark.parametrize("precision, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 @pytest.mark.parametrize("shape", [(16, 16), (16, 100), (100, 16)])
-def test_orthogonalize_evens_out_singular_values_and_keeps_vectors(shape: tuple[int, int]) -> None:
+def test_orthogonalize_evens_out_singular_values_and_keeps_vectors(
+    shape: tuple[int, int], precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "fastest_precision", lambda: precision)
     torch.manual_seed(0)
     matrix = torch.randn(*shape)
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     matrix = left @ torch.diag(values.clamp_min(0.3)) @ right
-    result = orthogonalize(matrix).float()
+    result = orthogonalize(matrix)
+    assert result.dtype == dtype
+    result = result.float()
     singular = torch.linalg.svdvals(result)
     assert singular.min() > 0.6
     assert singular.max() < 1.3

@@ -59,6 +59,10 @@ def run_command(
         Path | None,
         typer.Option("--data", metavar="DIR", help="Folder of clean colour images; default: those of scikit-image."),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Arms at a time, one thread each; default: all cores."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")] = RESULTS,
 ) -> None:
     """Run studies. A run that was stopped goes on where it was when it is started again.
@@ -76,12 +80,16 @@ def run_command(
     from pellucid.lab.runner import run_studies  # noqa: PLC0415
     from pellucid.lab.studies import find_studies  # noqa: PLC0415
     from pellucid.lab.study import Effort  # noqa: PLC0415
+    from pellucid.lab.workers import start_workers  # noqa: PLC0415
+    from pellucid.runtime import default_threads  # noqa: PLC0415
 
     if data is not None and not data.is_dir():
         raise ParameterError(f"{data}: is not a folder: name a folder of clean images")
     studies = find_studies(names or [])
     effort = Effort.FULL if full else Effort.QUICK
-    _show(run_studies(studies, effort, seeds, output, lambda: load_photographs(data)))
+    n_at_once = jobs or default_threads()
+    with start_workers(n_at_once) as executor:
+        _show(run_studies(studies, effort, seeds, output, lambda: load_photographs(data), executor, n_at_once))
     _remark(f"{output}: complete: pellucid lab report {output} -o report.html")
 
 
@@ -142,6 +150,6 @@ def _remark(text: str) -> None:
 
 
 def _require_extra() -> None:
-    for package in ("jinja2", "matplotlib", "pytorch_lightning", "scipy", "skimage"):
+    for package in ("jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(f"lab: {package} is not installed: pip install 'pellucid[lab]'")

@@ -1,21 +1,23 @@
-"""Runs the arms of studies one after the other, and goes on where a killed run stopped.
+"""Runs the arms of studies, several at once, and goes on where a killed run stopped.
 
 Studies, an effort and a number of seeds enter; a file for each arm leaves, written as soon as the arm is done. It
-knows nothing of what the arms do.
+knows nothing of what the arms do, nor of what its executor runs them in.
 """
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.evaluation.surroundings import processor
 from pellucid.lab.pictures import NO_PHOTOGRAPHS, Photographs
 from pellucid.lab.records import Conditions, Record, find_record, save_record
-from pellucid.lab.study import Arm, Effort, Result, Study
+from pellucid.lab.study import Arm, Effort, Measured, Result, Study
 
 _PACKAGES = ("pellucid", "torch", "numpy")
 
@@ -59,6 +61,8 @@ def run_studies(
     n_seeds: int,
     folder: Path,
     load_photographs: Callable[[], Photographs],
+    executor: Executor,
+    n_at_once: int = 1,
 ) -> Iterator[Step]:
     """Run all arms that have no result yet; nothing is run before every result that is there has been checked.
 
@@ -71,6 +75,9 @@ def run_studies(
         Holds the results of this run, and of earlier ones like it.
     load_photographs : callable
         Called once, if any study needs photographs.
+    executor : Executor
+        Given `n_at_once` arms at a time, so that none is begun after one has failed.
+    n_at_once : int
 
     Yields
     ------
@@ -86,18 +93,33 @@ def run_studies(
     """
     tasks = list(_plan(studies, effort, n_seeds, folder, load_photographs))
     machine = describe_machine()
-    for index, task in enumerate(tasks):
+    n_done = 0
+    for task in tasks:
         if task.kept is not None:
-            seconds = task.kept.result.seconds
-            yield Step(task.study, task.arm, index + 1, len(tasks), seconds, was_kept=True)
-            continue
-        yield Step(task.study, task.arm, index, len(tasks))
-        began_s = time.perf_counter()
-        measured = task.study.run(task.arm, task.photographs)
-        seconds = time.perf_counter() - began_s
-        record = Record(Result(task.arm, measured, seconds), task.conditions, n_seeds, machine)
-        save_record(record, task.study, folder)
-        yield Step(task.study, task.arm, index + 1, len(tasks), seconds)
+            n_done += 1
+            yield Step(task.study, task.arm, n_done, len(tasks), task.kept.result.seconds, was_kept=True)
+    left = iter([task for task in tasks if task.kept is None])
+    running: dict[Future[tuple[Measured, float]], _Task] = {}
+    while True:
+        for task in itertools.islice(left, n_at_once - len(running)):
+            running[executor.submit(_measure, task.study.run, task.arm, task.photographs)] = task
+            yield Step(task.study, task.arm, n_done, len(tasks))
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            task, (measured, seconds) = running.pop(future), future.result()
+            save_record(
+                Record(Result(task.arm, measured, seconds), task.conditions, n_seeds, machine), task.study, folder
+            )
+            n_done += 1
+            yield Step(task.study, task.arm, n_done, len(tasks), seconds)
+
+
+def _measure(run: Callable[[Arm, Photographs], Measured], arm: Arm, photographs: Photographs) -> tuple[Measured, float]:
+    """Run an arm, wherever this is called; give what it measured, and the seconds it took."""
+    began_s = time.perf_counter()
+    measured = run(arm, photographs)
+    return measured, time.perf_counter() - began_s
 
 
 def describe_machine() -> dict[str, str]:
