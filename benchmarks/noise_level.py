@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.restoration import estimate_sigma as estimate_by_wavelets
 
-from pellucid import images
-from pellucid.denoiser import estimate_sigma
+from pellucid import estimate_sigma, images
 from pellucid.noise_level import white_noise_sigma
 
 LEVELS = (5, 10, 15, 25, 50)

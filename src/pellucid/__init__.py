@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.catalog import ModelCard, find_model, list_models
-    from pellucid.denoiser import Denoiser, denoise, estimate_sigma
+    from pellucid.denoiser import Denoiser
     from pellucid.errors import PellucidError
+    from pellucid.functional import denoise, estimate_sigma
 
     __version__: str
 
@@ -25,8 +26,8 @@ _HOMES = {
     "Denoiser": "denoiser",
     "ModelCard": "catalog",
     "PellucidError": "errors",
-    "denoise": "denoiser",
-    "estimate_sigma": "denoiser",
+    "denoise": "functional",
+    "estimate_sigma": "functional",
     "find_model": "catalog",
     "list_models": "catalog",
 }

@@ -45,7 +45,7 @@ def walk(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) -> 
     return places
 
 
-@pytest.mark.parametrize("precision, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 @pytest.mark.parametrize("shape", [(16, 16), (16, 100), (100, 16)])
 def test_orthogonalize_evens_out_singular_values_and_keeps_vectors(
     shape: tuple[int, int], precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
