@@ -30,7 +30,7 @@ _ROUNDING = 1e-12
 
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
-    shared = {"part": "training", "sigma": _SIGMA, "n_steps": 12 if quick else 1200, "window": 2 if quick else 20}
+    shared = {"part": "training", "sigma": _SIGMA, "n_steps": 12 if quick else 900, "window": 2 if quick else 20}
     shared |= {**(_TRIAL if quick else _MEASURE), "batch_sizes": (1, 2, 4, 8, 16), "tile_px": TILE_PX}
     shared["output"] = _OUTPUT
     return [

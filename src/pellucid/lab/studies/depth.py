@@ -25,7 +25,7 @@ _A_LOT_DB = 0.5
 
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
-    size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 2400, "patch_px": 48}
+    size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 1700, "patch_px": 48}
     common = {"sigma": _SIGMA, "batch_size": 8, **size}
     return [
         Arm(

@@ -24,8 +24,8 @@ _SCALED, _UNIT, _BYTES = "zero mean, unit deviation", "0 to 1", "0 to 255"
 _KEYS = {_SCALED: "scaled", _UNIT: "unit", _BYTES: "bytes"}
 _SIGMA = 25.0
 _FULL = {
-    "n_steps": 800,
-    "measured_at": (5, 10, 20, 40, 80, 120, 200, 300, 400, 600, 800),
+    "n_steps": 600,
+    "measured_at": (5, 10, 20, 40, 80, 120, 200, 300, 400, 600),
     "early": 80,
     "widths": (16, 32),
     "patch_px": 48,

@@ -32,7 +32,7 @@ _TRIAL = {"network": {"widths": [8, 8]}, "data": {"patch_px": 16, "batch_size": 
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     shared: dict[str, Any] = {"sigma": _SIGMA, "shifted_sigma": _SHIFTED_SIGMA, "momentum": 0.9}
-    shared |= {"n_steps": 10, "window": 1, **_TRIAL} if quick else {"n_steps": 1200, "window": 20}
+    shared |= {"n_steps": 10, "window": 1, **_TRIAL} if quick else {"n_steps": 900, "window": 20}
     grid = _GRID[1:3] if quick else _GRID
     return [
         Arm(f"{name}-{factor}-seed-{seed}", {**shared, "optimizer": name, "factor": factor, "rate": rate}, seed)

@@ -42,8 +42,8 @@ _NEAR = 0.05
 _ROUNDING = 1e-6
 _WINDOW_PX, _GRID_PX = 48, 16
 _FULL = {
-    "n_steps": 1100,
-    "measured_at": (0, 5, 10, 20, 40, 70, 110, 170, 250, 400, 600, 850, 1099),
+    "n_steps": 800,
+    "measured_at": (0, 5, 10, 20, 40, 70, 110, 170, 250, 400, 600, 799),
     "widths": (16, 32),
     "patch_px": 48,
     "n_warmup": 20,

@@ -30,7 +30,7 @@ _NOISES, _KINDS = ("weak", "strong"), ("psnr", "edges", "smooth")
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     size = (
-        {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 2000, "patch_px": 64, "batch_size": 4}
+        {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 1400, "patch_px": 64, "batch_size": 4}
     )
     common = {
         "trained_sigmas": _TRAINED_SIGMAS,

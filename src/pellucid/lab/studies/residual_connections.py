@@ -30,7 +30,7 @@ _PROJECTED: dict[str, Any] = {"widths": [16, 32], "depths": [2, 2], "resampling"
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     data = {"patch_px": 16, "batch_size": 2} if quick else {"patch_px": 32, "batch_size": 8}
-    training = {"data": data, "sigma": _SIGMA, "n_steps": 8 if quick else 1000, "window": 2 if quick else 20}
+    training = {"data": data, "sigma": _SIGMA, "n_steps": 8 if quick else 800, "window": 2 if quick else 20}
     looked_at, trained = ((2, 4), (2, 4)) if quick else ((2, 8, 16, 32), (2, 8, 16))
     return [
         *(

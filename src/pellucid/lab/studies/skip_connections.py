@@ -39,7 +39,7 @@ _MEASURES = {
 
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
-    size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 2400, "patch_px": 48}
+    size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 1700, "patch_px": 48}
     common = {"sigma": _SIGMA, "widths": [24, 48, 96], "batch_size": 8, **size}
     return [
         Arm(f"skip-{'yes' if skip else 'no'}-seed-{seed}", {**common, "skip": skip}, seed)
