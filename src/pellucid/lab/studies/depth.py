@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.lab.drawing import draw_intervals, draw_windows
-from pellucid.lab.fitting import denoise, fit, held_out_psnr, noisy_copy, small_recipe
+from pellucid.lab.fitting import MUON, denoise, fit, held_out_psnr, noisy_copy, small_recipe
 from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
 from pellucid.lab.studies.skip_connections_edges import stack_windows, unstack_windows
@@ -26,7 +26,7 @@ _A_LOT_DB = 0.5
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 1700, "patch_px": 48}
-    common = {"sigma": _SIGMA, "batch_size": 8, **size}
+    common = {"sigma": _SIGMA, "batch_size": 8, "optimizer": MUON, **size}
     return [
         Arm(
             f"{depth}-{'skip' if skip else 'plain'}-seed-{seed}",
@@ -48,6 +48,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         n_steps=settings["n_steps"],
         network={"widths": widths, "depths": [1] * len(widths), "skip": settings["skip"], "output": "linear"},
         data={"patch_px": settings["patch_px"], "batch_size": settings["batch_size"], "noise": noise},
+        optimizer=settings["optimizer"],
     )
     trained = fit(recipe, photographs.train)
     network = trained.module.network
@@ -239,8 +240,9 @@ STUDY = Study(
     "helps, a lot; deep helps a little.",
     method="Shallow autoencoders have two levels, deep ones three; the deeper level halves the resolution once more "
     "and has twice the channels. Both are trained with and without skip connections, from the same seeds, on the same "
-    "patches and for as many steps. They give out the image itself rather than the noise, since subtracting noise "
-    "from the input would be a skip connection too. An effect is the difference between two networks of one seed.",
+    "patches and for as many steps of Muon. They give out the image itself rather than the noise, since "
+    "subtracting noise from the input would be a skip connection too. An effect is the difference between two "
+    "networks of one seed.",
     arms=_arms,
     run=_run,
     draw=_draw,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pellucid.lab.fitting import Image, denoise, fit, noisy_copy, small_recipe
+from pellucid.lab.fitting import MUON, Image, denoise, fit, noisy_copy, small_recipe
 from pellucid.lab.intervals import difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
 from pellucid.lab.studies.receptive_field_figures import as_map, draw
@@ -37,6 +37,7 @@ def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
         "sigmas": _SIGMAS,
         "n_places": 1 if quick else 4,
         "reach_share": _REACH_SHARE,
+        "optimizer": MUON,
         **size,
     }
     return [
@@ -62,6 +63,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
             "batch_size": settings["batch_size"],
             "noise": [{"kind": "gaussian", "sigma_min": low, "sigma_max": high}],
         },
+        optimizer=settings["optimizer"],
     )
     trained = fit(recipe, photographs.train)
     network = trained.module.network
@@ -254,12 +256,12 @@ STUDY = Study(
     question="For the same cost, is it better to look far or to look closely?",
     claim="Sharp edges need local features. Features with large receptive fields may be necessary to denoise "
     "nevertheless, because they can observe long-range trends in the image.",
-    method="Networks of one to four levels look about twice as far from each to the next. "
-    "Their widths are chosen so that all cost the same number of multiply-adds: what is spent on depth is taken from "
-    "width. All have skip connections, give out the noise and are trained on noise of many levels; PSNRs are measured "
-    "in weak and in strong noise. A network's radius is an upper bound of how far it can look. How far it does look is "
-    "told by gradients: we differentiate denoised pixels in the middle of held-out photographs by the noisy image, and "
-    "find the square around the pixel that holds most of their absolute sum.",
+    method="Networks of one to four levels look about twice as far from each to the next. Their widths are chosen so "
+    "that all cost the same number of multiply-adds: what is spent on depth is taken from width. All have skip "
+    "connections, give out the noise and are trained by Muon on noise of many levels; PSNRs are measured in weak "
+    "and in strong noise. A network's radius is an upper bound of how far it can look. How far it does look is "
+    "told by gradients: we differentiate denoised pixels in the middle of held-out photographs by the noisy "
+    "image, and find the square around the pixel that holds most of their absolute sum.",
     arms=_arms,
     run=_run,
     draw=draw,

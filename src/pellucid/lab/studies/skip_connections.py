@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.lab.drawing import draw_curves, draw_intervals, draw_windows
-from pellucid.lab.fitting import denoise, fit, noisy_copy, small_recipe
+from pellucid.lab.fitting import MUON, denoise, fit, noisy_copy, small_recipe
 from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
 from pellucid.lab.studies.skip_connections_edges import (
@@ -40,7 +40,7 @@ _MEASURES = {
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     size = {"n_steps": 4, "patch_px": 16, "batch_size": 2} if quick else {"n_steps": 1700, "patch_px": 48}
-    common = {"sigma": _SIGMA, "widths": [24, 48, 96], "batch_size": 8, **size}
+    common = {"sigma": _SIGMA, "widths": [24, 48, 96], "batch_size": 8, "optimizer": MUON, **size}
     return [
         Arm(f"skip-{'yes' if skip else 'no'}-seed-{seed}", {**common, "skip": skip}, seed)
         for seed in range(n_seeds)
@@ -57,6 +57,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         n_steps=settings["n_steps"],
         network={"widths": widths, "depths": [1] * len(widths), "skip": settings["skip"], "output": "linear"},
         data={"patch_px": settings["patch_px"], "batch_size": settings["batch_size"], "noise": noise},
+        optimizer=settings["optimizer"],
     )
     module = fit(recipe, photographs.train).module
     cleans = [image.astype(np.float32) / np.float32(255) for image in photographs.held_out]
@@ -189,11 +190,11 @@ STUDY = Study(
     claim="What an encoder of many layers gives out depends on a large receptive field, and a feature that is to say "
     "just where an edge lies has to ignore most of it, which is hard to learn. So reconstructions are blurred. Skip "
     "connections hand the decoder features of small neighbourhoods, which place edges.",
-    method="Autoencoders of three levels are trained alike, with skip connections and without. They give out the image "
-    "itself rather than the noise, since subtracting noise from the input would be one more way for edges to get past "
-    "the encoder. On held-out photographs we measure the PSNR of all pixels, of the strongest edges and of smooth "
-    "areas; the brightness across the edges; and the slope of the edges that is left, which is the gradient's part "
-    "along the clean gradient, so that noise that was left does not pass for sharpness.",
+    method="Autoencoders of three levels are trained alike, by Muon, with skip connections and without. They give out "
+    "the image itself rather than the noise, since subtracting noise from the input would be one more way for "
+    "edges to get past the encoder. On held-out photographs we measure the PSNR of all pixels, of the strongest "
+    "edges and of smooth areas; the brightness across the edges; and the slope of the edges that is left, which "
+    "is the gradient's part along the clean gradient, so that noise that was left does not pass for sharpness.",
     arms=_arms,
     run=_run,
     draw=_draw,
