@@ -31,8 +31,8 @@ _SMALL: dict[str, dict[str, Any]] = {
     "data": {"patch_px": 48, "batch_size": 8, "noise": [{"kind": "gaussian", "sigma_min": 25.0, "sigma_max": 25.0}]},
     "optimizer": {"name": "adam", "lr": 2e-3, "n_warmup": 20},
 }
-#: For studies of what a network can do, not of how it gets there: after 500 steps of a deep autoencoder it is 1 dB
-#: ahead of Adam with skip connections and 2.5 dB without them, and seeds differ less.
+#: For studies of what a network can do, not of how it gets there: in as many steps it gets further than Adam.
+#: docs/training-log.md has how far, under 2026-11-27.
 MUON = {"name": "muon", "lr": 3e-3}
 
 
