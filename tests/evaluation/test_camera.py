@@ -96,11 +96,12 @@ def test_noise_grows_with_iso():
     assert levels[-1] > 10
 
 
-def test_noise_of_a_camera_is_alike_in_neighbours_and_differs_with_brightness():
-    def correlation(plane):
-        plane = plane - plane.mean()
-        return (plane[1:] * plane[:-1]).mean() / np.square(plane).mean()
+def correlation(plane, distance=1):
+    plane = plane - plane.mean()
+    return (plane[distance:] * plane[:-distance]).mean() / np.square(plane).mean()
 
+
+def test_noise_of_a_camera_is_alike_in_neighbours_and_differs_with_brightness():
     noisy, target = PLAIN_CAMERA.pair(flat(0.5), rng())
     assert correlation((noisy - target)[..., 1]) > 0.15
     blurred, clean = replace(PLAIN_CAMERA, finish=Finish(chroma_px=2.0)).pair(flat(0.5), rng())
@@ -122,6 +123,14 @@ def test_resizing_weakens_noise_and_keeps_the_place():
     half_noisy, half = replace(PLAIN_CAMERA, scale=0.5).pair(PHOTO, rng())
     assert (half_noisy - half).std() < 0.8 * (noisy - target).std()
     assert psnr(half, PHOTO) > psnr(target, PHOTO) > 24
+
+
+def test_enlarging_makes_noise_coarser_and_keeps_the_place():
+    noisy, target = PLAIN_CAMERA.pair(PHOTO, rng())
+    large_noisy, large = replace(PLAIN_CAMERA, scale=1.6).pair(PHOTO, rng())
+    coarse, fine = (correlation((a - b)[..., 1], 2) for a, b in ((large_noisy, large), (noisy, target)))
+    assert coarse > fine + 0.2
+    assert psnr(target, PHOTO) > psnr(large, PHOTO) > 20
 
 
 def test_a_soft_photograph_shows_less_at_the_same_noise():
@@ -231,6 +240,7 @@ def test_cameras_fill_their_bounds():
     scales = np.array([camera.scale for camera in drawn])
     assert (scales == 1).mean() == pytest.approx(0.5, abs=0.1)
     assert scales.min() == pytest.approx(0.6, abs=0.02)
+    assert scales.max() == pytest.approx(1.75, abs=0.02)
     softness = np.array([camera.softness for camera in drawn])
     assert (softness == 1).mean() == pytest.approx(0.5, abs=0.1)
     assert softness.max() == pytest.approx(2.5, abs=0.05)
@@ -239,8 +249,8 @@ def test_cameras_fill_their_bounds():
     assert {camera.mosaic.method for camera in drawn} == {"bilinear", "gradient"}
     assert np.mean([camera.jpeg.is_subsampled for camera in drawn]) == pytest.approx(0.5, abs=0.1)
     assert {camera.jpeg.grid_px[0] for camera in drawn} == set(range(16))
-    for part in ("denoising", "chroma_px", "sharpening"):
-        assert np.mean([getattr(camera.finish, part) == 0 for camera in drawn]) == pytest.approx(0.25, abs=0.1)
+    for part, share in (("denoising", 0.25), ("chroma_px", 0.25), ("sharpening", 0.5)):
+        assert np.mean([getattr(camera.finish, part) == 0 for camera in drawn]) == pytest.approx(share, abs=0.1)
     red, _, blue = np.array([camera.development.gains for camera in drawn]).T
     assert np.mean(red > blue) == pytest.approx(0.5, abs=0.1)
 
@@ -279,10 +289,11 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         ),
         (lambda: Finish(denoising=2), "denoising 2: give a number between 0 and 1"),
         (lambda: Finish(chroma_px=-1), "chroma_px -1: give a number at least 0"),
-        (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 1"),
+        (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 2"),
+        (lambda: replace(PLAIN_CAMERA, scale=2.5), r"scale 2\.5: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
         (lambda: CameraRange(softness_high=5.0), r"softness_high 5\.0: give a number between 1 and 4"),
-        (lambda: CameraRange(scale_low=1.5), r"scale_low 1\.5: give a number between 0\.25 and 1"),
+        (lambda: CameraRange(scale_low=1.9), r"scale_low 1\.9: give .* scale_high \(1\.75\), which is at most 2"),
         (lambda: CameraRange(quality_low=90, quality_high=80), r"quality_low 90: give .* quality_high \(80\)"),
         (
             lambda: PLAIN_CAMERA.pair(np.zeros((8, 8, 2), np.float32), rng()),

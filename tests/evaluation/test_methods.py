@@ -89,7 +89,18 @@ def test_a_model_folder_is_a_method(tmp_path, peers):
     assert np.array_equal(by_folder, by_name)
 
 
-@pytest.mark.parametrize("name", ["bm4d", "bm3d@fp32", "", "pellucid@fp16"])
+def test_a_blind_network_is_not_told_the_noise(tmp_path):
+    sigma = 25 / 255
+    noisy = Gaussian(sigma)(CLEAN[3], np.random.default_rng(0))
+    for name, told in (("pellucid@blind", "photo"), ("fast@blind", "fast")):
+        blind = find_method(name).prepare(setup(tmp_path))
+        assert np.array_equal(blind(noisy, sigma), blind(noisy, 0.0))
+        given = find_method(told).prepare(setup(tmp_path))(noisy, sigma)
+        assert not np.array_equal(blind(noisy, sigma), given)
+        assert psnr(given, blind(noisy, sigma)) > 30
+
+
+@pytest.mark.parametrize("name", ["bm4d", "bm3d@fp32", "", "pellucid@fp16", "ffdnet@blind"])
 def test_an_unknown_method_is_told_what_there_is(name):
     with pytest.raises(ParameterError, match=f"^method '{re.escape(name)}': .*skimage-tv"):
         find_method(name)

@@ -37,7 +37,7 @@ def evaluate_command(
             "-m",
             help="May be repeated: noisy, pellucid, bm3d, opencv-nlm, skimage-nlm, skimage-wavelet, "
             "skimage-tv, ffdnet, dncnn-25, dncnn-blind, all; or a model's name or folder. A network's name "
-            "may end in @fp32 or @bf16.",
+            "may end in @fp32 or @bf16, that of one of ours in @blind (not told the noise).",
         ),
     ] = ["noisy", "pellucid"],  # noqa: B006 (typer copies it)
     sigma: Annotated[
@@ -79,6 +79,8 @@ def evaluate_command(
       pellucid evaluate photos/ -m pellucid -m bm3d -s 25 -o results/
 
       pellucid evaluate set12/ --gray -m all --peers weights/ --limit 3
+
+      pellucid evaluate photos/ -m pellucid -m pellucid@blind
     """
     from pellucid.evaluation import benchmark, dataset, methods, report  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.catalog import WHITE_NOISE_NAMES, find_model
+from pellucid.catalog import DEFAULT_NAMES, WHITE_NOISE_NAMES, find_model
 from pellucid.errors import MissingExtraError, ModelError, ParameterError
 from pellucid.evaluation import published
 
@@ -209,16 +209,20 @@ def _as_image(denoised: NDArray[Any]) -> Image:
     return image if image.ndim == 3 else image[..., None]
 
 
-def _network(model: str | Path, precision: str, setup: Setup) -> Denoise:
-    """Run a model through the very class that users call."""
+def _network(model: str | Path, mode: str, setup: Setup) -> Denoise:
+    """Run a model through the very class that users call, in a precision or told nothing."""
     from pellucid.denoiser import Denoiser  # noqa: PLC0415 (loads the inference engine)
 
-    denoiser = Denoiser(model, precision=precision, n_threads=setup.n_threads)
+    if mode == _BLIND:
+        blind = Denoiser(model, n_threads=setup.n_threads)
+        return lambda noisy, _sigma: blind.denoise(noisy, data_range=1.0)
+    denoiser = Denoiser(model, precision=mode, n_threads=setup.n_threads)
     return lambda noisy, sigma: denoiser.denoise(noisy, sigma=sigma, data_range=1.0)
 
 
-def _default_network(precision: str, setup: Setup) -> Denoise:
-    return _network(WHITE_NOISE_NAMES[setup.n_channels], precision, setup)
+def _default_network(mode: str, setup: Setup) -> Denoise:
+    names = DEFAULT_NAMES if mode == _BLIND else WHITE_NOISE_NAMES
+    return _network(names[setup.n_channels], mode, setup)
 
 
 def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
@@ -233,6 +237,8 @@ def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
 
 #: The models for white Gaussian noise, one for gray and one for colour images.
 DEFAULT_METHOD = "pellucid"
+#: Ends the name of a network of ours that is told nothing.
+_BLIND = "blind"
 _CLASSICAL = {
     method.name: method
     for method in (
@@ -259,7 +265,8 @@ def find_method(name: str) -> Method:
     ----------
     name : str
         One of :data:`METHOD_NAMES`, the name of a bundled model, or a model's folder. A network's name may
-        end in ``@fp32`` or ``@bf16``, the precision of its arithmetic.
+        end in ``@fp32`` or ``@bf16``, the precision of its arithmetic; that of one of our own in ``@blind`` too: then
+        it is not told the noise level. ``pellucid@blind`` is what an image gets by default.
 
     Raises
     ------
@@ -268,17 +275,17 @@ def find_method(name: str) -> Method:
     """
     if name in _CLASSICAL:
         return _CLASSICAL[name]
-    base, precision = name, "auto"
-    for ending in ("fp32", "bf16"):
+    base, mode = name, "auto"
+    for ending in ("fp32", "bf16", _BLIND):
         if name.endswith(f"@{ending}"):
-            base, precision = name.removesuffix(f"@{ending}"), ending
+            base, mode = name.removesuffix(f"@{ending}"), ending
     if base == DEFAULT_METHOD:
-        return Method(name, "pellucid", (), partial(_default_network, precision), compiles=True)
-    if base in _PUBLISHED:
-        make = partial(_published_network, base, "fp32" if precision == "auto" else precision)
+        return Method(name, "pellucid", (), partial(_default_network, mode), compiles=True)
+    if base in _PUBLISHED and mode != _BLIND:
+        make = partial(_published_network, base, "fp32" if mode == "auto" else mode)
         return Method(name, "published network", ("h5py", "onnx"), make, True, _PUBLISHED[base])
     try:
         model = find_model(base).folder
     except ModelError as error:
         raise ParameterError(f"method '{name}': {error}; or a method: {', '.join(METHOD_NAMES)}") from None
-    return Method(name, "pellucid", (), partial(_network, model, precision), compiles=True)
+    return Method(name, "pellucid", (), partial(_network, model, mode), compiles=True)

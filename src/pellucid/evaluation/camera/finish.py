@@ -63,9 +63,13 @@ class Finish:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
-        """Draw one. Of four cameras, one leaves brightness alone, one colour, and one does not sharpen."""
-        denoising, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 0.8)) * (rng.random(3) < 3 / 4)
-        luma_px, sharpening_px = rng.uniform((0.5, 0.6), (2.5, 1.2))
+        """Draw one. Of four cameras, one leaves brightness alone, one colour, and two do not sharpen.
+
+        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks.
+        """
+        squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 0.8)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
+        log_luma_px, sharpening_px = rng.uniform((np.log(0.5), 0.6), (np.log(3.0), 1.2))
+        denoising, luma_px = np.sqrt(squared), np.exp(log_luma_px)
         return cls(*(float(value) for value in (denoising, luma_px, chroma_px, sharpening, sharpening_px)))
 
     def __call__(self, pair: Planes) -> Planes:

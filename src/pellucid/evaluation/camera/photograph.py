@@ -74,8 +74,8 @@ class Camera:
     sensor, mosaic, development, finish
         What becomes of the light.
     scale : float
-        Side of the result relative to the sensor's image of it, in [0.25, 1]. The clean image is enlarged first, so
-        that the result has its size.
+        Side of the result relative to the sensor's image of it, in [0.25, 2]; above 1 noise becomes coarser, as by a
+        digital zoom. The clean image is resized the other way first, so that the result has its size.
     jpeg : Jpeg
     softness : float
         In [1, 4]. So many times the clean image's upper left part is enlarged to fill its whole size: sensors have more
@@ -96,8 +96,8 @@ class Camera:
     softness: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.25 <= self.scale <= 1:
-            raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 1")
+        if not 0.25 <= self.scale <= 2:
+            raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 2")
         if not 1 <= self.softness <= 4:
             raise ParameterError(f"softness {self.softness}: give a number between 1 and 4")
 
@@ -119,10 +119,10 @@ class Camera:
             raise ParameterError(f"image of {n_channels} channels: a camera sees 1 or 3")
         seen = clean[: math.ceil(height / self.softness), : math.ceil(width / self.softness)]
         colors = np.ascontiguousarray(np.broadcast_to(seen, (*seen.shape[:2], 3)).transpose(2, 0, 1))
-        if self.scale < 1 or self.softness > 1:
+        if self.scale != 1 or self.softness > 1:
             colors = resize(colors, *(math.ceil(side / self.scale) for side in (height, width)))
         pair = self.finish(self._develop(self.development.to_raw(np.clip(colors, 0, 1)), rng))
-        if self.scale < 1:
+        if self.scale != 1:
             pair = resize(pair, height, width)
         if n_channels == 1:
             pair = mix(TO_YCBCR[:1], pair)

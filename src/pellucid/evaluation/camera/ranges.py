@@ -30,8 +30,8 @@ class CameraRange:
     Parameters
     ----------
     sensors : SensorRange
-    scale_low : float
-        Smallest side of a resized photograph relative to the sensor's, in [0.25, 1].
+    scale_low, scale_high : float
+        Bounds of a resized photograph's side relative to the sensor's, in [0.25, 2].
     softness_high : float
         The most that an image is enlarged before it is taken, in [1, 4].
     quality_low, quality_high : int
@@ -45,13 +45,17 @@ class CameraRange:
 
     sensors: SensorRange = field(default_factory=SensorRange)
     scale_low: float = 0.5
+    scale_high: float = 1.75
     softness_high: float = 2.5
     quality_low: int = 50
     quality_high: int = 100
 
     def __post_init__(self) -> None:
-        if not 0.25 <= self.scale_low <= 1:
-            raise ParameterError(f"scale_low {self.scale_low}: give a number between 0.25 and 1")
+        if not 0.25 <= self.scale_low <= self.scale_high <= 2:
+            raise ParameterError(
+                f"scale_low {self.scale_low}: give a number from 0.25 to scale_high ({self.scale_high}), "
+                "which is at most 2"
+            )
         if not 1 <= self.softness_high <= 4:
             raise ParameterError(f"softness_high {self.softness_high}: give a number between 1 and 4")
         if not 1 <= self.quality_low <= self.quality_high <= 100:
@@ -66,7 +70,7 @@ class CameraRange:
         mosaic = Mosaic(("bilinear", "gradient")[rng.integers(2)], _draw_places(rng, 2))
         development = Development.draw(rng)
         finish = Finish.draw(rng)
-        scale = float(rng.uniform(self.scale_low, 1)) if rng.random() < 0.5 else 1.0
+        scale = float(rng.uniform(self.scale_low, self.scale_high)) if rng.random() < 0.5 else 1.0
         quality = int(rng.integers(self.quality_low, self.quality_high + 1))
         jpeg = Jpeg(quality, bool(rng.integers(2)), _draw_places(rng, _GRID_PX))
         softness = float(rng.uniform(1, self.softness_high)) if rng.random() < 0.5 else 1.0
