@@ -43,6 +43,11 @@ def test_the_page_says_what_the_results_say(tossing, results):
     assert "Of 1 findings that speak to a claim, 1\nsupports the lecture, 0\ncontradict it" in text
 
 
+def test_seeds_of_a_run_that_was_widened(tossing, run_all, results):
+    run_all(tossing.study(), results, n_seeds=5)
+    assert "pellucid lab run tossing --quick --seeds 5" in page(tossing, results)
+
+
 def test_an_altered_result_changes_the_sentence(tossing, results):
     path = results / "tossing/head-seed-2.json"
     table = json.loads(path.read_text())

@@ -71,11 +71,14 @@ class Found:
         The same with their conditions; none where nothing was measured.
     n_missing : int
         Arms of the same run that have no result yet.
+    n_seeds : int
+        Seeds of the widest run that the results came from.
     """
 
     results: Results
     records: Sequence[Record]
     n_missing: int
+    n_seeds: int
 
 
 def save_record(record: Record, study: Study, folder: Path) -> None:
@@ -134,7 +137,7 @@ def find_records(study: Study, folder: Path) -> Found:
     """
     records = {path: _load(study, path) for path in sorted((folder / study.name).glob("*.json"))}
     if not records:
-        return Found(Results([]), [], 0)
+        return Found(Results([]), [], 0, 0)
     first, n_seeds = next(iter(records.values())), max(record.n_seeds for record in records.values())
     arms = {arm.key: arm for arm in study.arms(first.conditions.effort, n_seeds)}
     for path, record in records.items():
@@ -142,7 +145,7 @@ def find_records(study: Study, folder: Path) -> Found:
         _check_arm(path, record.result.arm, arms.get(record.result.arm.key))
     by_key = {record.result.arm.key: record for record in records.values()}
     ordered = [by_key[key] for key in arms if key in by_key]
-    return Found(Results([record.result for record in ordered]), ordered, len(arms) - len(ordered))
+    return Found(Results([record.result for record in ordered]), ordered, len(arms) - len(ordered), n_seeds)
 
 
 def _path(study: Study, arm: Arm, folder: Path) -> Path:

@@ -78,12 +78,12 @@ def write_report(studies: Sequence[Study], folder: Path, target: Path) -> Path:
 
 def _section(study: Study, found: Found, folder: Path) -> Section:
     first = found.records[0]
-    command = f"pellucid lab run {study.name} --{first.conditions.effort} --seeds {first.n_seeds}"
+    command = f"pellucid lab run {study.name} --{first.conditions.effort} --seeds {found.n_seeds}"
     seconds = sum(result.seconds for result in found.results)
     facts = {
         "effort": str(first.conditions.effort),
         "arms": str(len(found.records)),
-        "seeds": str(first.n_seeds),
+        "seeds": str(found.n_seeds),
         "time": f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min",
         "machine": "; ".join(dict.fromkeys(_machine(record.machine) for record in found.records)),
         "versions": ", ".join(f"{name} {version}" for name, version in first.conditions.versions.items()),
