@@ -12,6 +12,7 @@ from pellucid.rows import Array
 
 #: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_ITSELF = np.ones(1, np.float32)
 
 #: Pixels to each side by which :func:`without_detail` tells structure.
 DETAIL_REACH_PX = 2
@@ -50,7 +51,7 @@ def weighed(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArra
     if residual.shape[2] != 3 or luma == chroma:
         residual *= np.float32(luma)
         return residual
-    brightness = (residual @ LUMA)[..., None]
+    brightness = _summed(residual, LUMA)[..., None]
     return np.float32(chroma) * residual + np.float32(luma - chroma) * brightness
 
 
@@ -77,13 +78,24 @@ def without_detail(
     """
     if not detail:
         return residual
-    weights = LUMA if residual.shape[2] == 3 else np.ones(1, np.float32)
-    cleaned, removed = (np.asarray(image @ weights, np.float32) for image in (noisy - residual, residual))
+    weights = LUMA if residual.shape[2] == 3 else _ITSELF
+    cleaned, removed = (_summed(image, weights) for image in (noisy - residual, residual))
     mean = _window_mean(cleaned)
     variance = np.maximum(_window_mean(cleaned * cleaned) - mean * mean, 0)
     share = np.float32(detail) * variance / (variance + np.square(level[..., 0]) + np.float32(1e-12))
     kept = np.asarray((share * removed)[..., None], np.float32)
     return residual - kept
+
+
+def _summed(image: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weigh and sum the channels of (H, W, C).
+
+    Not by the operator ``@``: on some processors a pixel's sum would be rounded by where it lies in the window.
+    """
+    total: NDArray[np.float32] = image[..., 0] * weights[0]
+    for channel in range(1, len(weights)):
+        total += image[..., channel] * weights[channel]
+    return total
 
 
 def _window_mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
