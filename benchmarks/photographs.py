@@ -3,7 +3,8 @@
 PAIRS holds photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our default is told nothing.
 Peers have to be told one noise level an image: what our estimate says, or one value for all photographs, of which the
 best counts. Printed are the mean PSNR of what would be saved, in 8 bits, and the share of photographs that are nearer
-to the mean than the noisy ones were.
+to the mean than the noisy ones were. With ``--align`` each mean is first moved onto its photograph, for a camera does
+not stand still between shots, and a mean that lies beside its photograph rewards blur along edges.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pellucid.denoiser import Denoiser
@@ -28,6 +30,21 @@ def saved(image: Image) -> Image:
     """Give what a file of 8 bits would hold."""
     levels: Image = np.rint(np.clip(image, 0, 1) * 255) / np.float32(255)
     return levels
+
+
+def aligned(noisy: Image, mean: Image) -> tuple[Image, float]:
+    """Move a mean onto its photograph; give it and by how many pixels it was moved.
+
+    The displacement is the one of most correlation, whatever the brightness: Evangelidis and Psarakis, "Parametric
+    Image Alignment Using Enhanced Correlation Coefficient Maximization", IEEE PAMI 2008, as OpenCV has it.
+    """
+    smooth = [cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.5) for image in (noisy, mean)]
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-8)
+    _, warp = cv2.findTransformECC(*smooth, np.eye(2, 3, dtype=np.float32), cv2.MOTION_TRANSLATION, criteria)
+    size = mean.shape[1::-1]
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    moved: Image = cv2.warpAffine(mean, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.clip(moved, 0, 1), float(np.hypot(*warp[:, 2]))
 
 
 def print_row(label: str, values: Sequence[float], noisy: Sequence[float]) -> None:
@@ -50,10 +67,15 @@ def main() -> None:
     parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS, metavar="S")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth pair")
     parser.add_argument("--model", default="photo", metavar="NAME")
+    parser.add_argument("--align", action="store_true", help="move each mean onto its photograph first")
     options = parser.parse_args()
     print(surroundings())
     paths = sorted(options.pairs.glob("*_real.*"))[:: options.every]
     pairs = [(load_clean(path), load_clean(path.with_name(path.name.replace("_real", "_mean")))) for path in paths]
+    if options.align:
+        moved = [aligned(*pair) for pair in pairs]
+        print(f"means moved by {np.median([distance for _, distance in moved]):.2f} pixels (median)")
+        pairs = [(image, mean) for (image, _), (mean, _) in zip(pairs, moved, strict=True)]
     noisy = measure(lambda _, image: image, pairs)
     print_row(f"noisy, {len(pairs)} photographs", noisy, noisy)
     ours = Denoiser(options.model)

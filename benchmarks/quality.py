@@ -51,7 +51,7 @@ def main() -> None:
     for folder in options.folders:
         name, scores = measure(folder, options.model)
         for key, values in scores.items():
-            print(f"{name:<8}{key:<16}{' / '.join(str(value) for value in values)}   (sigma 15 / 25 / 50)", flush=True)
+            print(f"{name:<12}{key:<16}{' / '.join(str(value) for value in values)}   (sigma 15 / 25 / 50)", flush=True)
         if options.write:
             write_scores(name, scores)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import pellucid
 from pellucid.errors import ParameterError
+from pellucid.evaluation.camera.ranges import CameraRange
 from pellucid.noise_level import LevelMeter
 
 from .conftest import add_noise
@@ -301,3 +302,17 @@ def test_bf16_differs_from_fp32_by_less_than_the_eye_sees(photo: NDArray[np.uint
     fast = pellucid.Denoiser("color").denoise(noisy, sigma=0.1)
     difference = fast - exact.denoise(noisy, sigma=0.1)
     assert np.sqrt(np.square(difference).mean()) < 1e-3
+
+
+def test_the_noise_of_gray_photographs_is_seen_by_the_model_for_them(gray_photo: NDArray[np.uint8]) -> None:
+    rng, gains = np.random.default_rng(0), []
+    clean = (gray_photo[:192, :192, None] / 255).astype(np.float32)
+    for camera in (CameraRange().draw(rng) for _ in range(40)):
+        noisy, target = camera.pair(clean, rng)
+        if 4 < 255 * np.std(noisy - target) < 12:
+            names = ("photo-gray", "gray")
+            gains.append([psnr(pellucid.denoise(noisy, model=name), target) - psnr(noisy, target) for name in names])
+    assert len(gains) > 5
+    seeing, blind = np.mean(gains, axis=0)
+    assert seeing > blind + 0.5
+    assert seeing > 1

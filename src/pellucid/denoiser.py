@@ -192,7 +192,7 @@ class Denoiser:
         """
         if self.card.estimator is None:
             raise ParameterError(
-                f"model '{self.card.name}' has no noise estimator: give a colour image to model 'photo'"
+                f"model '{self.card.name}' has no noise estimator: choose model 'photo', or 'photo-gray' for gray"
             )
         groups = self._groups(n_channels)
 

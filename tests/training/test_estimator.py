@@ -58,12 +58,23 @@ def test_errors_are_factors() -> None:
         assert float(estimation_error(one, other)) == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_too_weak_costs_more_than_too_strong() -> None:
+def test_too_weak_costs_more_than_too_strong_where_noise_differs_from_place_to_place() -> None:
     truth = torch.full((1, 1, 4, 4), 0.1)
+    truth[..., 0] = 0.11
     twice = 2 * (truth + FAINT) - FAINT
     assert float(estimation_loss(truth, truth)) == 0
     assert float(estimation_loss(truth, twice)) == pytest.approx(2 * TOO_WEAK * math.log(2), rel=1e-5)
     assert float(estimation_loss(twice, truth)) == pytest.approx(2 * (1 - TOO_WEAK) * math.log(2), rel=1e-5)
+
+
+def test_of_even_noise_both_errors_cost_the_same_whatever_its_neighbours_in_the_batch() -> None:
+    even, uneven = torch.full((1, 1, 4, 4), 0.1), torch.linspace(0.01, 0.2, 16).reshape(1, 1, 4, 4)
+    twice = 2 * (even + FAINT) - FAINT
+    weak, strong = estimation_loss(even, twice), estimation_loss(twice, even)
+    assert float(weak) == pytest.approx(math.log(2), rel=1e-5)
+    assert float(strong) == pytest.approx(math.log(2), rel=1e-5)
+    together = estimation_loss(torch.cat([even, uneven]), torch.cat([twice, uneven]))
+    assert float(together) == pytest.approx(math.log(2) / 2, rel=1e-5)
 
 
 def test_the_loss_is_least_at_its_quantile() -> None:

@@ -2,7 +2,7 @@ import torch
 
 from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.networks import DenoisingAutoencoder
-from pellucid.training.warmstart import start_from, to_gray
+from pellucid.training.warmstart import mixed_with_start, read_weights, start_from, to_gray
 
 
 def test_a_gray_network_starts_from_a_colour_one() -> None:
@@ -36,6 +36,18 @@ def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
     start_from(network, "color")
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("estimator."), name
+
+
+def test_what_a_network_has_become_is_averaged_with_what_it_began_as() -> None:
+    torch.manual_seed(0)
+    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 8, 1))
+    last = {name: value.clone() for name, value in network.state_dict().items()}
+    mixed = mixed_with_start(last, network, "color", 0.25)
+    first = read_weights("color")
+    for name, value in mixed.items():
+        expected = last[name] if name.startswith("estimator.") else 0.75 * last[name] + 0.25 * first[name]
+        torch.testing.assert_close(value, expected)
+        assert torch.equal(network.state_dict()[name], last[name])
 
 
 def test_the_shipped_colour_model_is_a_start_for_a_gray_network_of_its_shape() -> None:

@@ -15,8 +15,9 @@ from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD
 CELL_PX = 4
 #: What the last layer's zero stands for, divided by ln 2: noise of 11 on the 0..255 scale.
 SOFTPLUS_SCALE = 1 / 16
-#: Of two errors that are alike as factors, so much weighs the one that calls the noise too weak; the other, the rest.
-TOO_WEAK = 0.7
+#: Of two errors that are alike as factors, so much weighs the one that calls a camera's noise too weak; the other, the
+#: rest. Of noise that is alike everywhere, white or none, both weigh the same.
+TOO_WEAK = 0.9
 #: Noise weaker than this makes little difference to anyone; on the [0, 1] scale.
 FAINT = 1 / 255
 
@@ -98,14 +99,15 @@ def estimation_error(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def estimation_loss(estimate: Tensor, truth: Tensor) -> Tensor:
-    r"""Loss of a noise estimator: :func:`estimation_error`, in which noise called too weak weighs more.
+    r"""Loss of a noise estimator: :func:`estimation_error`, in which a camera's noise called too weak weighs more.
 
     .. math:: 2 \max(-\tau r, (1 - \tau) r), \qquad r = \ln \frac{\hat\sigma + \epsilon}{\sigma + \epsilon}
 
-    with :math:`\tau` = :data:`TOO_WEAK`. Where noise is plain to see, it makes no difference; where it could be
-    texture, the estimate becomes the value that is too small three times in ten, for a denoiser suffers more from noise
-    that it was not told of (Guo et al., CVPR 2019, sec. 3.3 and eq. 4, with the same 0.7). The loss of a quantile:
-    Koenker and Bassett, "Regression Quantiles", Econometrica 1978.
+    with :math:`\tau` = :data:`TOO_WEAK` where the truth differs from place to place, and a half where it is alike all
+    over a patch. Where noise is plain to see, it makes no difference. Where it could be texture, the estimate of a
+    camera's becomes the value that is too small once in ten times, for a denoiser suffers more from noise that it was
+    not told of (Guo et al., CVPR 2019, sec. 3.3 and eq. 4); that of white noise stays the middle one. The loss of a
+    quantile: Koenker and Bassett, "Regression Quantiles", Econometrica 1978.
 
     Parameters
     ----------
@@ -113,4 +115,6 @@ def estimation_loss(estimate: Tensor, truth: Tensor) -> Tensor:
         Standard deviations on the [0, 1] scale.
     """
     ratio = torch.log((estimate + FAINT) / (truth + FAINT))
-    return 2 * torch.maximum(-TOO_WEAK * ratio, (1 - TOO_WEAK) * ratio).mean()
+    is_even = truth.amax((2, 3), keepdim=True) == truth.amin((2, 3), keepdim=True)
+    quantile = torch.where(is_even, 0.5, TOO_WEAK)
+    return 2 * torch.maximum(-quantile * ratio, (1 - quantile) * ratio).mean()

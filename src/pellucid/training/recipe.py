@@ -184,6 +184,7 @@ class Recipe(_Table):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     summary: str
     initial: str = Field(default="", description="model to start from, by name or folder; none: random weights")
+    initial_share: float = Field(default=0.0, ge=0.0, lt=1.0, description="what its weights are of those at the end")
     trained: Literal["all", "estimator"] = Field(default="all", description="what learns; the rest stays as it is")
     seed: int = 0
     n_steps: int = Field(gt=0)
@@ -202,6 +203,12 @@ class Recipe(_Table):
         stride = 2 ** len(self.network.widths)
         if self.data.patch_px % stride:
             raise ValueError(f"data.patch_px is {self.data.patch_px}: make it a multiple of {stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_share(self) -> Self:
+        if self.initial_share and not self.initial:
+            raise ValueError("initial_share is set: name the model that has the share, by initial")
         return self
 
     @model_validator(mode="after")

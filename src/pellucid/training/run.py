@@ -39,7 +39,7 @@ from pellucid.training.records import EventFile, JsonLines
 from pellucid.training.samples import Batch
 from pellucid.training.split import HeldOut, Split, choose_examples, split_data
 from pellucid.training.stream import BatchStream
-from pellucid.training.warmstart import start_from
+from pellucid.training.warmstart import mixed_with_start, start_from
 from pellucid.training.watch import StepWatch, Stopped
 
 #: Losses are written down each so many steps, or as often as there is a validation.
@@ -134,7 +134,7 @@ class _Run:
         with closing(stream), _quiet(), self._stoppable():
             trainer = self._trainer(watch, average, split.held_out, first_step)
             trainer.fit(module, stream, HeldOut(split.held_out), ckpt_path=checkpoint, weights_only=True)
-        on_first_rank(self.world, lambda: self._write_weights(average))
+        on_first_rank(self.world, lambda: self._write_weights(module, average))
         return self.out / WEIGHTS_FILE
 
     def _prepare(self, *, resume: bool) -> tuple[Path | None, int]:
@@ -210,12 +210,14 @@ class _Run:
             **_spread(self.world),
         )
 
-    def _write_weights(self, average: WeightAverage) -> None:
+    def _write_weights(self, module: DenoisingModule, average: WeightAverage) -> None:
         state = {
             name.removeprefix("network."): value.contiguous()
             for name, value in average.averages.items()
             if name.startswith("network.")
         }
+        if self.recipe.initial_share:
+            state = mixed_with_start(state, module.network, self.recipe.initial, self.recipe.initial_share)
         path = self.out / WEIGHTS_FILE
         if not all(bool(value.isfinite().all()) for value in state.values()):
             raise TrainingError(

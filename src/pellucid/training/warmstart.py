@@ -3,6 +3,7 @@
 A model's name or folder and a network enter; the network leaves with the model's weights.
 """
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,35 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
                 "[network] the model's shape"
             )
     network.load_state_dict(weights)
+
+
+def mixed_with_start(
+    weights: dict[str, torch.Tensor], network: DenoisingAutoencoder, model: str | Path, share: float
+) -> dict[str, torch.Tensor]:
+    r"""Average what a network has become with what it began as.
+
+    .. math:: (1 - \alpha)\,\theta_1 + \alpha\,\theta_0
+
+    Two networks of which one was trained further from the other may be averaged weight by weight, and what the new data
+    taught is had without all of what it made forget: Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR
+    2022, eq. 1.
+
+    Parameters
+    ----------
+    weights : dict of str to Tensor
+        Those at the end, :math:`\theta_1`.
+    network : DenoisingAutoencoder
+        Of their shape; left as it is.
+    model : str or Path
+        What :func:`start_from` was given: :math:`\theta_0`. Weights that it lacks stay as they are.
+    share : float
+        :math:`\alpha`, in [0, 1].
+    """
+    start = copy.deepcopy(network)
+    start.load_state_dict(weights)
+    start_from(start, model)
+    first = start.state_dict()
+    return {name: torch.lerp(last, first[name], share) for name, last in weights.items()}
 
 
 def to_gray(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
