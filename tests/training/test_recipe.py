@@ -39,6 +39,7 @@ def test_changes_by_dotted_key(tmp_path: Path) -> None:
         ("[network]\nchannels = 4", "key 'network.channels'"),
         ("[data]\npatch_px = 50", "multiple of 8"),
         ('loss = "l3"', "key 'loss'"),
+        ("initial_share = 0.5", "name the model that has the share"),
         ('[[data.noise]]\nkind = "gausian"', "key 'data.noise.0': .*'gaussian'"),
         ('[[data.noise]]\nkind = "speckle"\nsigma = 1.0', "unknown key 'data.noise.0.speckle.sigma'.*'sigma_max'"),
         ("[data]\nnoise = []", "key 'data.noise'"),

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from pellucid import images
 from pellucid.errors import TrainingError
 from pellucid.training.checkpoints import newest_checkpoint
-from pellucid.training.export import load_trained, to_toml
+from pellucid.training.export import export_model, load_trained, to_toml
 from pellucid.training.recipe import Recipe, parse_recipe
 from pellucid.training.run import train
+from pellucid.training.warmstart import read_weights
 
 from .conftest import TINY
 
@@ -247,3 +248,14 @@ def test_other_noise_is_validated_as_one(tiny: Recipe, clean_folder: Path, tmp_p
 def test_a_model_of_another_shape_is_no_start(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"initial 'color': its .* give the recipe's \[network\] the model's shape"):
         train(tiny.model_copy(update={"initial": "color"}), clean_folder, tmp_path / "other")
+
+
+def test_a_share_of_the_start_is_kept(run: Path, tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
+    model = export_model(load_trained(run), tmp_path / "model")
+    first, weights = read_weights(model), {}
+    for share in (0.0, 0.75):
+        again = tiny.model_copy(update={"initial": str(model), "initial_share": share, "seed": 5})
+        weights[share] = load_file(train(again, clean_folder, tmp_path / str(share)))
+    for name, value in weights[0.75].items():
+        assert not torch.equal(weights[0.0][name], first[name])
+        torch.testing.assert_close(value, 0.25 * weights[0.0][name] + 0.75 * first[name], rtol=1e-3, atol=1e-6)
