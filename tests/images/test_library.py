@@ -39,3 +39,29 @@ def test_only_the_five_loaders_can_run(tmp_path):
         n_arguments = len(pyvips.Introspect.get(name).required_input)
         with pytest.raises(pyvips.Error, match="blocked"):
             pyvips.Operation.call(name, *arguments[:n_arguments])
+
+
+def test_threads_that_come_first_together_block_the_loaders_once():
+    """A second setting up would block the loaders for a moment, and a good file opened then would look damaged."""
+    code = """
+import threading, time
+import pyvips
+from pellucid.images.library import vips
+
+allow, calls = pyvips.operation_block_set, []
+
+def slow(name, state):
+    calls.append((name, state))
+    time.sleep(0.05)
+    allow(name, state)
+
+pyvips.operation_block_set = slow
+threads = [threading.Thread(target=vips) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(calls.count(("VipsForeignLoad", True)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "1\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import threading
 from typing import Any
 
 #: libvips' loader for each format.
@@ -24,12 +25,21 @@ _GLIB_CRITICAL_OR_WARNING = 1 << 3 | 1 << 4
 _LOADER_CLASSES = ("Jpeg", "Png", "Tiff", "Webp", "Heif")
 
 
-@functools.cache
+_SETTING_UP = threading.Lock()
+
+
 def vips() -> Any:
     """Import pyvips, block all loaders that are not for the five formats, and turn its caches off.
 
-    The blocks and caches are libvips' own and hold for the whole process.
+    The blocks and caches are libvips' own and hold for the whole process. Threads wait for the first of them: what one
+    opened while another blocked the loaders would look damaged.
     """
+    with _SETTING_UP:
+        return _set_up()
+
+
+@functools.cache
+def _set_up() -> Any:
     # Damaged metadata is worth a warning to libvips, and to nobody who only wants the picture.
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
     import pyvips  # noqa: PLC0415 - here, so that importing pellucid stays fast
