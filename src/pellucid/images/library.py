@@ -23,8 +23,6 @@ LOADERS = {
 _GLIB_DOMAINS = (b"GLib", b"GLib-GObject")
 _GLIB_CRITICAL_OR_WARNING = 1 << 3 | 1 << 4
 _LOADER_CLASSES = ("Jpeg", "Png", "Tiff", "Webp", "Heif")
-
-
 _SETTING_UP = threading.Lock()
 
 

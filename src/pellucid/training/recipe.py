@@ -184,7 +184,7 @@ class Recipe(_Table):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     summary: str
     initial: str = Field(default="", description="model to start from, by name or folder; none: random weights")
-    initial_share: float = Field(default=0.0, ge=0.0, lt=1.0, description="what its weights are of those at the end")
+    initial_share: float = Field(default=0.0, ge=0.0, lt=1.0, description="of its weights in those that are written")
     trained: Literal["all", "estimator"] = Field(default="all", description="what learns; the rest stays as it is")
     seed: int = 0
     n_steps: int = Field(gt=0)
