@@ -18,23 +18,30 @@ _FAILURES = [("500 Internal Server Error", "InternalError"), ("503 Slow Down", "
 
 
 class Faulty:
-    """Pass requests on to a server, but for a share of them, which fail before or after they have had their effect."""
+    """Pass requests on to a server, but for a share of them, which fail before or after they have had their effect.
+
+    Which ones is settled by what is asked and how often it has been: not by the order in which threads ask.
+    """
 
     def __init__(self, server: Callable[..., Iterable[bytes]]) -> None:
-        self._server, self._random, self._lock = server, random.Random(0), threading.Lock()  # noqa: S311
+        self._server, self._lock = server, threading.Lock()
         self.share = 0.0
         self.n_failed = 0
         self.counts: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
             kind = "LIST" if method == "GET" and path.strip("/") == BUCKET else method
             self.counts[kind] += 1
-            fails = self._random.random() < self.share
+            request = f"{method} {path}?{environ.get('QUERY_STRING', '')}"
+            self._asked[request] += 1
+            chance = random.Random(f"{request} {self._asked[request]}")  # noqa: S311
+            fails = chance.random() < self.share
             self.n_failed += fails
-            line, code = self._random.choice(_FAILURES)
-            is_late = self._random.random() < 0.5
+            line, code = chance.choice(_FAILURES)
+            is_late = chance.random() < 0.5
         if not fails:
             return self._server(environ, start)
         if is_late:
