@@ -72,6 +72,25 @@ def test_the_estimator_learns_alone() -> None:
     assert not torch.equal(before["estimator.head.weight"], after["estimator.head.weight"])
 
 
-def test_an_estimator_that_is_not_there_cannot_learn_alone() -> None:
+def test_the_denoiser_learns_alone() -> None:
+    """And is told the estimate all the same."""
+    loss, before, after = trained_a_step(seeing(trained="denoiser"), batch())
+    for name, value in before.items():
+        if name.startswith("estimator."):
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+    told_other = {name: value + name.startswith("estimator.tail.bias") for name, value in before.items()}
+    assert loss != loss_with(seeing(trained="denoiser"), told_other, batch())
+
+
+def loss_with(recipe: Recipe, weights: dict[str, torch.Tensor], data: Batch) -> float:
+    module = DenoisingModule(recipe)
+    module.log = lambda *_args, **_options: None
+    module.network.load_state_dict(weights)
+    return float(module.training_step(data, 0).detach())
+
+
+@pytest.mark.parametrize("change", [{"trained": "estimator"}, {"initial": "color", "initial_estimator": "photo"}])
+def test_an_estimator_that_is_not_there_is_asked_for(change: dict[str, str]) -> None:
     with pytest.raises(RecipeError, match=r"\[network.estimator\]"):
-        parse_recipe({**TINY, "trained": "estimator"}, "tiny")
+        parse_recipe({**TINY, **change}, "tiny")

@@ -38,11 +38,20 @@ def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
         assert torch.equal(value, before[name]) == name.startswith("estimator."), name
 
 
+def test_the_estimator_may_be_another_models() -> None:
+    torch.manual_seed(0)
+    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 5))
+    start_from(network, "color", "photo")
+    denoiser, estimator = read_weights("color"), read_weights("photo")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, (estimator if name.startswith("estimator.") else denoiser)[name]), name
+
+
 def test_what_a_network_has_become_is_averaged_with_what_it_began_as() -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 8, 1))
     last = {name: value.clone() for name, value in network.state_dict().items()}
-    mixed = mixed_with_start(last, network, "color", 0.25)
+    mixed = mixed_with_start(last, network, 0.25, "color")
     first = read_weights("color")
     for name, value in mixed.items():
         expected = last[name] if name.startswith("estimator.") else 0.75 * last[name] + 0.25 * first[name]

@@ -176,12 +176,17 @@ def _describe(trained: Trained, network: DenoisingAutoencoder, content: bytes) -
             "data": list(recipe.data.sources),
             "n_images": trained.n_images,
             "recipe": RECIPE_FILE,
-            "started_from": recipe.initial or "random weights",
+            "started_from": _start_of(recipe),
             "n_steps": trained.n_steps,
             "torch": torch.__version__,
         },
         "scores": {},
     }
+
+
+def _start_of(recipe: Recipe) -> str:
+    beside = f", with the noise estimator of {recipe.initial_estimator}" if recipe.initial_estimator else ""
+    return (recipe.initial or "random weights") + beside
 
 
 def _describe_estimator(estimator: NoiseEstimator, stride_px: int, content: bytes) -> dict[str, Any]:

@@ -44,10 +44,11 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         self.recipe = recipe
         network = build_network(recipe.network)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Between processes, each parameter that could learn is waited for.
         if recipe.trained == "estimator":
-            # Between processes, each parameter that could learn is waited for.
             self.network.requires_grad_(False)
-            self._trained().requires_grad_(True)
+        if self.network.estimator is not None:
+            self.network.estimator.requires_grad_(recipe.trained != "denoiser")
         self.loss = LOSSES[recipe.loss]
 
     def denoise(self, batch: Batch, level: Tensor | None = None) -> Tensor:
@@ -69,7 +70,8 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         if self.recipe.trained == "estimator":
             return error
         # No gradient crosses from one to the other: neither error weighs against the other.
-        return self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch) + error
+        loss = self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch)
+        return loss if self.recipe.trained == "denoiser" else loss + error
 
     def _denoising_loss(self, denoised: Tensor, batch: Batch) -> Tensor:
         loss = self.loss(denoised, batch["clean"])

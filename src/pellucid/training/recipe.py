@@ -185,7 +185,10 @@ class Recipe(_Table):
     summary: str
     initial: str = Field(default="", description="model to start from, by name or folder; none: random weights")
     initial_share: float = Field(default=0.0, ge=0.0, lt=1.0, description="of its weights in those that are written")
-    trained: Literal["all", "estimator"] = Field(default="all", description="what learns; the rest stays as it is")
+    initial_estimator: str = Field(default="", description="model whose noise estimator to start from instead")
+    trained: Literal["all", "denoiser", "estimator"] = Field(
+        default="all", description="what learns; the rest stays as it is"
+    )
     seed: int = 0
     n_steps: int = Field(gt=0)
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on processors with it")
@@ -206,15 +209,18 @@ class Recipe(_Table):
         return self
 
     @model_validator(mode="after")
-    def _something_to_share(self) -> Self:
+    def _something_to_start_from(self) -> Self:
         if self.initial_share and not self.initial:
             raise ValueError("initial_share is set: name the model that has the share, by initial")
+        if self.initial_estimator and not self.initial:
+            raise ValueError("initial_estimator is set: name the model that the rest starts from, by initial")
         return self
 
     @model_validator(mode="after")
-    def _something_learns(self) -> Self:
-        if self.trained == "estimator" and self.network.estimator is None:
-            raise ValueError("trained is 'estimator': give the network one, by a table [network.estimator]")
+    def _an_estimator_there(self) -> Self:
+        if self.network.estimator is None and (self.trained != "all" or self.initial_estimator):
+            key = "initial_estimator" if self.initial_estimator else "trained"
+            raise ValueError(f"{key} is '{getattr(self, key)}': give the network one, by a table [network.estimator]")
         return self
 
 

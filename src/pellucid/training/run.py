@@ -123,7 +123,7 @@ class _Run:
         split = split_data(self.recipe, data, noisy)
         module = DenoisingModule(self.recipe, split.names)
         if self.recipe.initial and checkpoint is None:
-            start_from(module.network, self.recipe.initial)
+            start_from(module.network, self.recipe.initial, self.recipe.initial_estimator)
         on_first_rank(self.world, lambda: self._tell(module, split, data))
         share = self.recipe.data.batch_size // self.world.n_ranks
         stream = BatchStream(
@@ -217,7 +217,8 @@ class _Run:
             if name.startswith("network.")
         }
         if self.recipe.initial_share:
-            state = mixed_with_start(state, module.network, self.recipe.initial, self.recipe.initial_share)
+            start = (self.recipe.initial, self.recipe.initial_estimator)
+            state = mixed_with_start(state, module.network, self.recipe.initial_share, *start)
         path = self.out / WEIGHTS_FILE
         if not all(bool(value.isfinite().all()) for value in state.values()):
             raise TrainingError(

@@ -56,7 +56,7 @@ def _weights_of(content: bytes) -> dict[str, torch.Tensor]:
     }
 
 
-def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
+def start_from(network: DenoisingAutoencoder, model: str | Path, estimator: str | Path = "") -> None:
     """Give a network the weights of a model that there is.
 
     Parameters
@@ -65,6 +65,8 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
         Of the model's own shape; changed in place. A gray network may start from a colour model: see :func:`to_gray`.
         Its noise estimator keeps its weights if the model has none.
     model : str or Path
+    estimator : str or Path, optional
+        Another model, whose noise estimator is to be the network's.
 
     Raises
     ------
@@ -73,9 +75,10 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
     TrainingError
         The model's network has another shape.
     """
-    weights, state = read_weights(model), network.state_dict()
-    if find_model(model).channels == 3 and network.n_channels == 1:
-        weights = to_gray(weights)
+    weights, state = _weights_for(network, model), network.state_dict()
+    if estimator:
+        others = _weights_for(network, estimator)
+        weights |= {name: value for name, value in others.items() if name.startswith(ESTIMATOR)}
     if network.estimator is None or not any(name.startswith(ESTIMATOR) for name in weights):
         weights = {name: value for name, value in weights.items() if not name.startswith(ESTIMATOR)}
         weights |= {name: value for name, value in state.items() if name.startswith(ESTIMATOR)}
@@ -89,8 +92,18 @@ def start_from(network: DenoisingAutoencoder, model: str | Path) -> None:
     network.load_state_dict(weights)
 
 
+def _weights_for(network: DenoisingAutoencoder, model: str | Path) -> dict[str, torch.Tensor]:
+    """Read a model's weights; those of a colour model are made gray for a gray network."""
+    weights = read_weights(model)
+    return to_gray(weights) if find_model(model).channels == 3 and network.n_channels == 1 else weights
+
+
 def mixed_with_start(
-    weights: dict[str, torch.Tensor], network: DenoisingAutoencoder, model: str | Path, share: float
+    weights: dict[str, torch.Tensor],
+    network: DenoisingAutoencoder,
+    share: float,
+    model: str | Path,
+    estimator: str | Path = "",
 ) -> dict[str, torch.Tensor]:
     r"""Average what a network has become with what it began as.
 
@@ -106,14 +119,14 @@ def mixed_with_start(
         Those at the end, :math:`\theta_1`.
     network : DenoisingAutoencoder
         Of their shape; left as it is.
-    model : str or Path
-        What :func:`start_from` was given: :math:`\theta_0`. Weights that it lacks stay as they are.
     share : float
         :math:`\alpha`, in [0, 1].
+    model, estimator : str or Path
+        What :func:`start_from` was given: :math:`\theta_0`. Weights that they lack stay as they are.
     """
     start = copy.deepcopy(network)
     start.load_state_dict(weights)
-    start_from(start, model)
+    start_from(start, model, estimator)
     first = start.state_dict()
     return {name: torch.lerp(last, first[name], share) for name, last in weights.items()}
 
