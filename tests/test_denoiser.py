@@ -68,8 +68,8 @@ def test_a_sigma_map_tiles_like_the_image(photo: NDArray[np.uint8], exact: pellu
 def test_tiled_equals_untiled_where_the_network_sees_the_noise_itself(
     photo: NDArray[np.uint8], seeing_model: Path, detail: float
 ) -> None:
-    noisy = add_noise(photo, 15)[:250, :301] / np.float32(255)
-    tiled, whole = (pellucid.Denoiser(seeing_model, precision="fp32", tile_px=side) for side in (80, 800))
+    noisy = add_noise(photo, 15)[:330, :301] / np.float32(255)
+    tiled, whole = (pellucid.Denoiser(seeing_model, precision="fp32", tile_px=side) for side in (240, 800))
     one, other = LevelMeter(), LevelMeter()
     difference = tiled.denoise(noisy, detail=detail, meter=one) - whole.denoise(noisy, detail=detail, meter=other)
     assert np.abs(difference).max() < 1e-5

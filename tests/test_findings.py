@@ -21,7 +21,7 @@ def noisy(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def settings(seeing_model: Path) -> Settings:
-    return Settings(model=seeing_model, tile_px=96)
+    return Settings(model=seeing_model, tile_px=240)
 
 
 @pytest.fixture(params=["held", "streamed"])

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pellucid.noise_level import deviation_bound, estimate_noise, white_noise_sigma
+from pellucid.noise_level import (
+    LEVEL_REACH_PX,
+    deviation_bound,
+    estimate_noise,
+    upper_quartile_around,
+    white_noise_sigma,
+)
 
 
 @pytest.mark.parametrize("sigma", [5, 10, 25, 50])
@@ -72,3 +78,34 @@ def test_the_bound_does_not_depend_on_where_an_image_is_cut(photo: NDArray[np.ui
     image = photo[:96, :96] / np.float32(255)
     whole, part = deviation_bound(image), deviation_bound(image[16:80, 24:])
     np.testing.assert_allclose(part[8:-8, 8:], whole[24:72, 32:], atol=1e-7)
+
+
+def test_estimates_that_are_too_high_here_and_there_are_not_heeded() -> None:
+    level = np.full((240, 320, 1), 0.05, np.float32)
+    level[100:164, 80:144] = 0.4
+    np.testing.assert_allclose(upper_quartile_around(level), 0.05, rtol=1e-6)
+
+
+def test_of_three_estimates_that_are_too_low_the_fourth_counts() -> None:
+    cells = np.random.default_rng(0).permutation(np.repeat([0.02, 0.02, 0.06, 0.06], 40 * 40 // 4))
+    level = cells.reshape(40, 40).repeat(8, 0).repeat(8, 1)[..., None].astype(np.float32)
+    assert np.quantile(upper_quartile_around(level), 0.01) == pytest.approx(0.06)
+
+
+def test_each_half_keeps_its_level() -> None:
+    level = np.full((320, 160, 1), 0.02, np.float32)
+    level[160:] = 0.08
+    settled = upper_quartile_around(level)
+    assert settled[: 160 - LEVEL_REACH_PX].max() == pytest.approx(0.02)
+    assert settled[160:].min() == pytest.approx(0.08)
+
+
+@given(row=st.integers(0, 29), column=st.integers(0, 29))
+def test_what_is_farther_than_the_reach_does_not_count(row: int, column: int) -> None:
+    level = np.random.default_rng(0).random((240, 240, 1), np.float32)
+    place = np.zeros((240, 240, 1), bool)
+    place[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = True
+    changed = upper_quartile_around(np.where(place, np.float32(9), level)) != upper_quartile_around(level)
+    rows, columns = np.nonzero(changed[..., 0])
+    assert np.abs(rows - (8 * row + 3.5)).max(initial=0) < LEVEL_REACH_PX + 4
+    assert np.abs(columns - (8 * column + 3.5)).max(initial=0) < LEVEL_REACH_PX + 4

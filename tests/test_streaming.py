@@ -100,7 +100,7 @@ def test_another_format_and_metadata(
 def test_noise_that_the_network_sees_itself(
     noisy: NDArray[np.uint8], tmp_path: Path, seeing_model: Path, dtype: type
 ) -> None:
-    settings = Settings(model=seeing_model, tile_px=TILE_PX)
+    settings = Settings(model=seeing_model, tile_px=240)
     image = noisy if dtype is np.uint8 else noisy / np.float32(64)
     source = save(tmp_path / "a.tif", image, image[::-1].copy())
     held, streamed = FileDenoiser(settings), FileDenoiser(replace(settings, max_held_bytes=0))

@@ -13,9 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
-from pellucid.noise_level import LevelMeter, deviation_bound, estimate_noise
+from pellucid.noise_level import (
+    LEVEL_CELL_PX,
+    LEVEL_REACH_PX,
+    LevelMeter,
+    deviation_bound,
+    estimate_noise,
+    upper_quartile_around,
+)
 from pellucid.residual import DETAIL_REACH_PX, checked_shares, normalized, subtracted, weighed, without_detail
-from pellucid.rows import Array, Rows
+from pellucid.rows import Array, PassingRows, Rows, read_twice
 from pellucid.runtime import Network
 from pellucid.tiling import Progress, apply_tiled, check_tile
 from pellucid.views import Range, View, channel_groups, restore_axis, view_image
@@ -59,7 +66,9 @@ class Denoiser:
         tile_px: int = DEFAULT_TILE_PX,
     ) -> None:
         self.card: ModelCard = find_model(model)
-        check_tile(tile_px, **self._reach(blind=True, detailed=True))
+        check_tile(tile_px, **self._reach(detailed=True))
+        if self.card.estimator is not None:
+            check_tile(tile_px, **self._sight())
         self.tile_px = tile_px
         self.network = Network(self.card, device=device, precision=precision, n_threads=n_threads)
 
@@ -194,17 +203,21 @@ class Denoiser:
             raise ParameterError(
                 f"model '{self.card.name}' has no noise estimator: choose model 'photo', or 'photo-gray' for gray"
             )
-        groups = self._groups(n_channels)
+        strips = self._seen(image, self._groups(n_channels), data_range, progress)
+        return (np.sqrt(np.mean(np.square(strip), axis=2, keepdims=True, dtype=np.float32)) for strip in strips)
+
+    def _seen(
+        self, image: Rows, groups: list[slice], data_range: tuple[float, float], progress: Progress | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield strips of the maps that the network is told, one for each group of channels: (h, W, n)."""
 
         def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
-            levels = [self._see(normalized(window[..., group], data_range)) for group in groups]
-            return np.sqrt(np.mean(np.square(levels), axis=0, dtype=np.float32))
+            return np.concatenate([self._see(normalized(window[..., group], data_range)) for group in groups], axis=2)
 
-        reach = {"halo_px": self.card.estimator.halo_px, "stride_px": self.card.stride_px}
-        return apply_tiled(see, (image,), tile_px=self.tile_px, **reach, progress=progress)
+        return apply_tiled(see, (image,), tile_px=self.tile_px, **self._sight(), progress=progress)
 
     def _see(self, noisy: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.minimum(self.network.estimate(noisy), deviation_bound(noisy))
+        return np.minimum(upper_quartile_around(self.network.estimate(noisy)), deviation_bound(noisy))
 
     def _groups(self, n_channels: int) -> list[slice]:
         """Tell which channels the network takes together."""
@@ -214,13 +227,18 @@ class Denoiser:
             )
         return channel_groups(n_channels, self.card.channels)
 
-    def _reach(self, *, blind: bool, detailed: bool) -> dict[str, int]:
-        """Say how far a pixel of the result looks: farther where the noise has to be seen, or structure told, first."""
-        beyond = self.card.estimator.halo_px if blind and self.card.estimator is not None else 0
-        if detailed:
-            stride = self.card.stride_px
-            beyond += -(-DETAIL_REACH_PX // stride) * stride
-        return {"halo_px": self.card.halo_px + beyond, "stride_px": self.card.stride_px}
+    def _reach(self, *, detailed: bool) -> dict[str, int]:
+        """Say how far a pixel of the result looks: farther where structure has to be told first."""
+        stride = self.card.stride_px
+        beyond = -(-DETAIL_REACH_PX // stride) * stride if detailed else 0
+        return {"halo_px": self.card.halo_px + beyond, "stride_px": stride}
+
+    def _sight(self) -> dict[str, int]:
+        """Say how far what is seen of the noise looks."""
+        assert self.card.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
+        stride = max(self.card.stride_px, LEVEL_CELL_PX)
+        halo = self.card.estimator.halo_px + LEVEL_REACH_PX
+        return {"halo_px": -(-halo // stride) * stride, "stride_px": stride}
 
     def denoise_rows(
         self,
@@ -259,29 +277,36 @@ class Denoiser:
         ParameterError
             As :meth:`denoise`, before anything is taken from `image`.
         """
-        all_groups = self._groups(n_channels)
+        groups = self._groups(n_channels)
         shares = checked_shares(strength, luma, chroma, detail)
-        levels = () if sigma is None and self.sees_noise else (self._level(sigma, image.shape[:2]),)
-        is_idle = not any(shares) or any(not level.any() for level in levels)
-        groups = [] if is_idle else all_groups
+        size = image.shape[0], image.shape[1]
+        levels: Rows
+        if sigma is None and self.sees_noise and any(shares):
+            first, image = read_twice(image)
+            levels = PassingRows(self._seen(first, groups, data_range), (*size, len(groups)), np.dtype(np.float32))
+        else:
+            level = self._level(0.0 if sigma is None and self.sees_noise else sigma, size)
+            levels = np.broadcast_to(level, (*size, len(groups)))
+            groups = groups if any(shares) and level.any() else []
 
-        def clean(window: Array, *level_windows: NDArray[np.float32], kept: tuple[slice, slice]) -> Array:
+        def clean(told: NDArray[np.float32], window: Array, *, kept: tuple[slice, slice]) -> Array:
             cleaned = window.copy()
-            for group in groups:
-                noisy = normalized(window[..., group], data_range)
-                level = np.ascontiguousarray(level_windows[0]) if level_windows else self._see(noisy)
+            for index, group in enumerate(groups):
+                level = np.ascontiguousarray(told[..., index : index + 1])
                 if meter is not None:
                     meter.add(level[kept])
                 if not level.any():
                     continue
+                noisy = normalized(window[..., group], data_range)
                 residual = without_detail(self.network(noisy, level), noisy, level, detail)
                 # Where there is no noise, nothing is taken out, whatever is around.
                 residual = weighed(residual, *shares) * (level > 0)
                 cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 
-        reach = self._reach(blind=not levels, detailed=detail > 0)
-        return apply_tiled(clean, (image, *levels), tile_px=self.tile_px, **reach, progress=progress)
+        return apply_tiled(
+            clean, (levels, image), tile_px=self.tile_px, **self._reach(detailed=detail > 0), progress=progress
+        )
 
     def _level(self, sigma: float | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""

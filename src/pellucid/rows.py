@@ -3,6 +3,7 @@
 Bands of rows enter, strips of rows leave. It knows nothing of files, noise or windows: pure numpy.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -70,3 +71,38 @@ class PassingRows:
             self._held[at : at + n_taken - n_passed] = band[n_passed:n_taken]
         self._bottom += n_taken
         return band[n_taken:]
+
+
+def read_twice(image: Rows) -> tuple[Rows, Rows]:
+    """Give an image to two readers, the second of whom never takes a row before the first has.
+
+    Of an image that comes in bands, what lies between the two is held; an array is given to both as it is.
+    """
+    if isinstance(image, np.ndarray):
+        return image, image
+    ahead = _Remembered(image)
+    return ahead, PassingRows(ahead.bands(), (image.shape[0], image.shape[1], image.shape[2]), image.dtype)
+
+
+class _Remembered:
+    """Rows that are held for a second reader once they have been taken."""
+
+    def __init__(self, image: Rows) -> None:
+        self.shape, self.dtype = image.shape, image.dtype
+        self._image = image
+        self._bottom = 0
+        self._bands: deque[Array] = deque()
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        """Take rows ``start:stop``, `start` no lower than the rows taken before end."""
+        start, stop, _ = rows.indices(self.shape[0])
+        taken = self._image[start:stop]
+        if stop > self._bottom:
+            self._bands.append(taken[self._bottom - start :].copy())
+            self._bottom = stop
+        return taken
+
+    def bands(self) -> Iterator[Array]:
+        """Yield what was taken, from the top to the bottom."""
+        while True:
+            yield self._bands.popleft()
