@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from pellucid import images
 from pellucid.errors import TrainingError
+from pellucid.training import revival
 from pellucid.training.checkpoints import newest_checkpoint
 from pellucid.training.export import export_model, load_trained, to_toml
 from pellucid.training.recipe import Recipe, parse_recipe
@@ -248,6 +249,36 @@ def test_other_noise_is_validated_as_one(tiny: Recipe, clean_folder: Path, tmp_p
 def test_a_model_of_another_shape_is_no_start(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"initial 'color': its .* give the recipe's \[network\] the model's shape"):
         train(tiny.model_copy(update={"initial": "color"}), clean_folder, tmp_path / "other")
+
+
+def test_silent_channels_start_anew_and_a_resumed_run_does_the_same(
+    run: Path,
+    tiny: Recipe,
+    clean_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained = load_trained(run)
+    bias = trained.network.encoder[1][0].conv1.bias
+    torch.nn.init.constant_(bias, -1e3)
+    model = export_model(trained, tmp_path / "model")
+    monkeypatch.setattr(revival, "REVIVE_EVERY", 6)
+    again = tiny.model_copy(update={"initial": str(model)})
+    out = train(again, clean_folder, tmp_path / "again").parent
+    assert f"{len(bias)} hidden channels fire at nothing and start anew" in capsys.readouterr().err
+    assert load_file(out / "weights.safetensors")["encoder.1.0.conv1.bias"].min() > -1
+
+    stopped = shutil.copytree(out, tmp_path / "stopped")
+    for name in ("weights.safetensors", "checkpoints/step=12.ckpt"):
+        (stopped / name).unlink()
+    # What is revived at the twelfth step of this one and of the other is the same.
+    train(again, clean_folder, stopped, resume=True)
+    assert same_weights(out, stopped)
+    assert without_time(out) == without_time(stopped)
+    shares = [line["silent_share"] for line in metrics(out) if "silent_share" in line]
+    assert shares
+    assert max(shares) < 0.5
 
 
 def test_a_share_of_the_start_is_kept(run: Path, tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from pellucid.training.precision import fastest_precision
 from pellucid.training.progress import ProgressLine, say, say_data
 from pellucid.training.recipe import Recipe
 from pellucid.training.records import EventFile, JsonLines
+from pellucid.training.revival import Revival
 from pellucid.training.samples import Batch
 from pellucid.training.split import HeldOut, Split, choose_examples, split_data
 from pellucid.training.stream import BatchStream
@@ -44,6 +45,8 @@ from pellucid.training.watch import StepWatch, Stopped
 
 #: Losses are written down each so many steps, or as often as there is a validation.
 LOSS_EVERY = 50
+#: What fires at none of so many patches is taken to fire at nothing.
+N_LISTENED = 64
 
 
 def train(
@@ -132,7 +135,8 @@ class _Run:
         watch = StepWatch(lambda: lower_rate(self.out / folder.CHECKPOINTS))
         average = WeightAverage(self.recipe.optimizer.ema_decay)
         with closing(stream), _quiet(), self._stoppable():
-            trainer = self._trainer(watch, average, split.held_out, first_step)
+            revival = Revival(split.patches.batch(0, N_LISTENED), average, self.recipe.seed)
+            trainer = self._trainer(watch, average, revival, split.held_out, first_step)
             trainer.fit(module, stream, HeldOut(split.held_out), ckpt_path=checkpoint, weights_only=True)
         on_first_rank(self.world, lambda: self._write_weights(module, average))
         return self.out / WEIGHTS_FILE
@@ -183,10 +187,10 @@ class _Run:
             raise KeyboardInterrupt from None
 
     def _trainer(
-        self, watch: StepWatch, average: WeightAverage, held_out: Sequence[Batch], first_step: int
+        self, watch: StepWatch, average: WeightAverage, revival: Revival, held_out: Sequence[Batch], first_step: int
     ) -> pl.Trainer:
         recipe, out = self.recipe, self.out
-        callbacks: list[pl.Callback] = [watch, average, Checkpoints(out / folder.CHECKPOINTS, watch)]
+        callbacks: list[pl.Callback] = [watch, average, revival, Checkpoints(out / folder.CHECKPOINTS, watch)]
         loggers: list[Any] = []
         if self.world.rank == 0:
             events = EventFile(out / folder.EVENTS, first_step)
