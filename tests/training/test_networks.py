@@ -176,7 +176,8 @@ def test_a_shipped_model_in_torch_agrees_with_the_engine_and_with_its_card(model
     tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = tensor - network(tensor, torch.full((1, 1, 48, 64), 0.1))
-    assert np.abs(denoised - noisy).max() > 0.1
+    # So that agreement means something: what was taken out is no rounding, but of the order of the level told.
+    assert np.abs(denoised - noisy).max() > 0.05
     assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 1e-4
 
 
