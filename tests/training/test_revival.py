@@ -3,7 +3,7 @@ import torch
 
 from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.networks import DenoisingAutoencoder
-from pellucid.training.revival import SilenceWatch, revive, silent_channels
+from pellucid.training.revival import SilenceWatch, revive, watch_batch
 from pellucid.training.samples import Batch
 
 
@@ -53,7 +53,7 @@ def test_revived_channels_change_nothing_at_first_and_learn(silenced: DenoisingA
     with torch.no_grad():
         before = silenced(batch["noisy"], batch["sigma"])
     weights = {name: value.clone() for name, value in silenced.state_dict().items()}
-    silent = silent_channels(silenced, batch).silent
+    silent = watch_batch(silenced, batch).silent
     revive(silenced.state_dict(), silent, seed=3)
     torch.testing.assert_close(silenced(batch["noisy"], batch["sigma"]), before)
     changed = {
@@ -63,11 +63,11 @@ def test_revived_channels_change_nothing_at_first_and_learn(silenced: DenoisingA
 
     silenced(batch["noisy"], batch["sigma"]).square().sum().backward()
     assert silenced.encoder[0][1].conv2.weight.grad.abs().amax(dim=(0, 2, 3)).count_nonzero() >= 6
-    assert silent_channels(silenced, batch).n_silent <= 2, "a kernel drawn at random hardly ever fires at nothing"
+    assert watch_batch(silenced, batch).n_silent <= 2, "a kernel drawn at random hardly ever fires at nothing"
 
 
 def test_an_average_is_revived_as_the_weights_are(silenced: DenoisingAutoencoder, batch: Batch) -> None:
-    silent = silent_channels(silenced, batch).silent
+    silent = watch_batch(silenced, batch).silent
     first, second = ({name: value.clone() for name, value in silenced.state_dict().items()} for _ in range(2))
     for weights in (first, second):
         revive(weights, silent, seed=5)
@@ -77,12 +77,12 @@ def test_an_average_is_revived_as_the_weights_are(silenced: DenoisingAutoencoder
 def test_the_noise_estimator_is_watched_too(silenced: DenoisingAutoencoder, batch: Batch) -> None:
     with torch.no_grad():
         silenced.estimator.blocks[0].conv1.bias[:4] = -1e3  # type: ignore[union-attr, index]
-    assert silent_channels(silenced, batch).silent["estimator.blocks.0"].sum() == 4
+    assert watch_batch(silenced, batch).silent["estimator.blocks.0"].sum() == 4
 
 
 def test_batch_normalization_needs_no_watch(batch: Batch) -> None:
     network = DenoisingAutoencoder(3, [8, 8], [1, 1], normalization="batch")
     statistics = {name: value.clone() for name, value in network.state_dict().items()}
-    assert silent_channels(network, batch).silent == {}
+    assert watch_batch(network, batch).silent == {}
     assert all(torch.equal(value, statistics[name]) for name, value in network.state_dict().items())
     assert network.training

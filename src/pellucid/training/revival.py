@@ -75,7 +75,7 @@ class SilenceWatch:
         return self.n_silent / max(1, sum(peak.numel() for peak in self._peaks.values()))
 
 
-def silent_channels(network: DenoisingAutoencoder, batch: Batch) -> SilenceWatch:
+def watch_batch(network: DenoisingAutoencoder, batch: Batch) -> SilenceWatch:
     """Watch a network at a batch of what it is trained on.
 
     Parameters
@@ -155,7 +155,7 @@ class Revival(pl.Callback):  # type: ignore[misc]
 
     def _revive(self, pl_module: Any, step: int) -> SilenceWatch:
         network = pl_module.network
-        watch = silent_channels(network, self.batch)
+        watch = watch_batch(network, self.batch)
         learning = {name: silent for name, silent in watch.silent.items() if _learns(network, name)}
         averages = {name.removeprefix("network."): value for name, value in self.average.averages.items()}
         for weights in (network.state_dict(), averages):
