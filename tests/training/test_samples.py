@@ -216,6 +216,11 @@ def test_a_recipe_with_noise_to_be_kept_does_not_go_with_pairs(pairs: list[tuple
         take_pairs(pairs, recipe(kept_share=0.1))
 
 
+def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    with pytest.raises(RecipeError, match=r"data\.scales \[1.0, 0.5\]: .*set it to \[1\]"):
+        take_pairs(pairs, recipe(scales=[1, 0.5]))
+
+
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
 def test_batches_are_channels_last(
     sampler: PatchSampler, pairs: list[tuple[np.ndarray, np.ndarray]], kind: str

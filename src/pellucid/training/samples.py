@@ -176,10 +176,13 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
     Raises
     ------
     RecipeError
-        A share of noise is to be kept: in a pair it cannot be told from the noise to be removed.
+        A share of noise is to be kept: in a pair it cannot be told from the noise to be removed. Or sizes are asked
+        for: noise does not stay what it is when an image is scaled down.
     """
     if recipe.data.kept_share:
         raise RecipeError(f"data.kept_share {recipe.data.kept_share:g}: pairs bring their own noise: set it to 0")
+    if set(recipe.data.scales) != {1.0}:
+        raise RecipeError(f"data.scales {list(recipe.data.scales)}: scaling changes the noise of pairs: set it to [1]")
     return PairSampler(pairs, recipe.data.patch_px, recipe.seed)
 
 

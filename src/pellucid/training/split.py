@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
+from pellucid.errors import DataError
 from pellucid.evaluation.noise import GaussianRange
 from pellucid.images import Samples
 from pellucid.training.data import DataRecord, load_images, load_pairs
@@ -65,15 +68,19 @@ def split_data(recipe: Recipe, data: Path, noisy: Path | None) -> Split:
     Raises
     ------
     DataError
-        No image, or no pair, can be used; or those of a pair differ in size.
+        No image, or no pair, can be used; or those of a pair differ in size; or no image is as large as a patch in any
+        of the recipe's `scales`.
     RecipeError
-        The recipe's noise or its `kept_share` cannot be.
+        The recipe's noise, its `kept_share` or its `scales` cannot be.
     """
     min_px = max(recipe.data.patch_px, 2 ** len(recipe.network.widths))
     n_channels = recipe.network.channels
     if noisy is None:
         loaded = load_images(data, n_channels=n_channels, min_px=min_px)
         shown, kept = _part(loaded.images, recipe)
+        shown = [small for image in shown for small in in_sizes(image, recipe.data.scales, min_px)]
+        if not shown:
+            raise DataError(f"{data}: no image is as large as a patch of {min_px} pixels in any of data.scales: add 1")
         patches: Sampler = soil_images(shown, recipe)
         record = loaded.record(patches.sigma_max)
         named = list(_soiled(kept, recipe))
@@ -93,6 +100,34 @@ def _part(items: Sequence[Item], recipe: Recipe) -> tuple[Sequence[Item], Sequen
     every = recipe.data.held_out_every
     shown = [item for i, item in enumerate(items) if i % every]
     return shown or items, items[::every]
+
+
+def in_sizes(image: Samples, scales: Sequence[float], min_px: int) -> Iterator[Samples]:
+    """Scale a clean image down to each of a few sizes: what was coarse becomes fine, and has less noise of its own.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, C), uint8 or uint16
+    scales : sequence of float
+        In (0, 1], relative to the image's own size.
+    min_px : int
+        What would be narrower or lower than this is left out.
+
+    Yields
+    ------
+    ndarray, shape (h, w, C), of the image's dtype
+        Cubic convolution, widened against aliasing (Keys, IEEE Trans. ASSP 1981, with a of -0.5).
+    """
+    for scale in scales:
+        height, width = (round(scale * side) for side in image.shape[:2])
+        if min(height, width) < min_px:
+            continue
+        if (height, width) == image.shape[:2]:
+            yield image
+            continue
+        values = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+        small = interpolate(values, (height, width), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+        yield np.rint(small.clamp(0, np.iinfo(image.dtype).max).numpy()).astype(image.dtype)
 
 
 def _soiled(held_out: Sequence[Samples], recipe: Recipe) -> Iterator[tuple[str, Batch]]:
