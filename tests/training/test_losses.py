@@ -14,6 +14,7 @@ def test_values_on_known_errors() -> None:
     assert LOSSES["l2"](denoised, clean) == pytest.approx(0.375)
     assert LOSSES["charbonnier"](denoised, clean) == pytest.approx(0.5, abs=1e-3)
     assert LOSSES["log_l2"](denoised, clean) == pytest.approx(math.log(0.375), abs=1e-4)
+    assert LOSSES["root_l2"](denoised, clean) == pytest.approx(math.sqrt(0.375), abs=1e-4)
 
 
 def test_log_l2_is_the_mean_over_the_images_and_not_the_log_of_their_mean() -> None:
@@ -21,6 +22,22 @@ def test_log_l2_is_the_mean_over_the_images_and_not_the_log_of_their_mean() -> N
     denoised[1] = 0.1
     assert LOSSES["log_l2"](denoised, clean) == pytest.approx((math.log(1.0) + math.log(0.01)) / 2, abs=1e-3)
     assert math.isfinite(LOSSES["log_l2"](clean, clean))
+
+
+def test_root_l2_gives_up_a_surface_for_an_edge_and_l1_the_edge_for_the_surface() -> None:
+    clean, edge, surface = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.05)
+    edge[0, 0, 0, 0] = 0.4
+    assert LOSSES["root_l2"](surface, clean) < LOSSES["root_l2"](edge, clean)
+    assert LOSSES["l1"](edge, clean) < LOSSES["l1"](surface, clean)
+
+
+def test_root_l2_weighs_an_image_by_its_error_and_not_by_the_square() -> None:
+    clean, denoised = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.01)
+    denoised[1] = 0.1
+    denoised.requires_grad_()
+    LOSSES["root_l2"](denoised, clean).backward()
+    assert denoised.grad is not None
+    torch.testing.assert_close(denoised.grad[0], denoised.grad[1], rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))

@@ -206,7 +206,7 @@ class Recipe(_Table):
     seed: int = 0
     n_steps: int = Field(gt=0)
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on processors with it")
-    loss: Literal["l1", "l2", "charbonnier", "log_l2"] = "l1"
+    loss: Literal["l1", "l2", "charbonnier", "log_l2", "root_l2"] = "l1"
     range_penalty: float = Field(default=0.0, ge=0.0, description="weight of the penalty on values out of [0, 1]")
     validate_every: int = Field(
         default=1000, gt=0, description="steps between validations, each followed by a checkpoint"
