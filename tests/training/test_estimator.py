@@ -6,12 +6,9 @@ import torch
 from pellucid.training.estimator import CELL_PX, FAINT, TOO_WEAK, NoiseEstimator, estimation_error, estimation_loss
 
 
-def estimator(n_blocks: int = 2, n_channels: int = 3, n_around: int = 0) -> NoiseEstimator:
+def estimator(n_blocks: int = 2, n_channels: int = 3) -> NoiseEstimator:
     torch.manual_seed(0)
-    network = NoiseEstimator(n_channels, 8, n_blocks, n_around).double()
-    if network.around is not None:  # as after training, when what it adds is no longer zero
-        torch.nn.init.normal_(network.around.up.weight)
-    return network
+    return NoiseEstimator(n_channels, 8, n_blocks).double()
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
@@ -24,45 +21,33 @@ def test_a_map_of_the_images_size_and_more_than_nothing(n_channels: int) -> None
     torch.testing.assert_close(cells, cells[..., :1, :1].expand_as(cells))
 
 
-@pytest.mark.parametrize(("n_blocks", "n_around"), [(0, 0), (1, 0), (3, 0), (0, 1), (3, 2)])
-def test_nothing_beyond_the_radius_is_seen_and_what_is_within_is(n_blocks: int, n_around: int) -> None:
-    network = estimator(n_blocks, n_around=n_around)
-    cell = network.stride_px
-    side = 2 * network.radius_px + 2 * cell
-    side += -side % (2 * cell)
+@pytest.mark.parametrize("n_blocks", [0, 1, 3])
+def test_nothing_beyond_the_radius_is_seen_and_what_is_within_is(n_blocks: int) -> None:
+    network = estimator(n_blocks)
+    side = 2 * network.radius_px + 2 * CELL_PX
+    side += -side % CELL_PX
     noisy = torch.rand(1, 3, side, side, dtype=torch.double, requires_grad=True)
     middle = side // 2
     network(noisy)[0, 0, middle, middle].backward()
     assert noisy.grad is not None
     seen = torch.nonzero(noisy.grad[0].abs().sum(dim=0))
     reach = int((seen - middle).abs().max())
-    assert network.radius_px - cell < reach <= network.radius_px
+    assert network.radius_px - CELL_PX < reach <= network.radius_px
 
 
-@pytest.mark.parametrize("n_around", [0, 2])
-def test_multiply_adds_are_those_that_hooks_count(n_around: int) -> None:
-    network = estimator(n_around=n_around)
+def test_multiply_adds_are_those_that_hooks_count() -> None:
+    network = estimator()
     counted = 0
 
-    def count(layer: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    def count(layer: torch.nn.Conv2d, _inputs: object, output: torch.Tensor) -> None:
         nonlocal counted
-        applied = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
-        counted += layer.weight.numel() * applied.shape[2] * applied.shape[3]
+        counted += layer.weight.numel() * output.shape[2] * output.shape[3]
 
     for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+        if isinstance(layer, torch.nn.Conv2d):
             layer.register_forward_hook(count)
     network(torch.rand(1, 3, 16, 24, dtype=torch.double))
     assert network.macs_per_px == pytest.approx(counted / (16 * 24))
-
-
-def test_what_is_around_adds_nothing_at_first() -> None:
-    torch.manual_seed(0)
-    alone, seeing = NoiseEstimator(3, 8, 2), NoiseEstimator(3, 8, 2, n_around=1)
-    seeing.load_state_dict(alone.state_dict(), strict=False)
-    noisy = torch.rand(1, 3, 16, 24)
-    with torch.no_grad():
-        torch.testing.assert_close(seeing(noisy), alone(noisy))
 
 
 def test_errors_are_factors() -> None:

@@ -38,18 +38,6 @@ def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
         assert torch.equal(value, before[name]) == name.startswith("estimator."), name
 
 
-def test_what_sees_farther_around_keeps_its_weights_where_the_models_estimator_lacks_it() -> None:
-    torch.manual_seed(0)
-    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 5, n_around=1))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    start_from(network, "color", "photo")
-    photo = read_weights("photo")
-    assert not any("around" in name for name in photo)
-    for name, value in network.state_dict().items():
-        if name.startswith("estimator."):
-            assert torch.equal(value, (before if name.startswith("estimator.around.") else photo)[name]), name
-
-
 def test_the_estimator_may_be_another_models() -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 5))

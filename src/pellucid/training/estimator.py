@@ -4,13 +4,11 @@ A noisy image ``(N, C, H, W)`` enters, a map of the noise's standard deviation `
 of how noise is taken out.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_unshuffle, softplus
 
-from pellucid.training.blocks import EncoderBlock, downsample, upsample
+from pellucid.training.blocks import EncoderBlock
 from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD
 
 #: Pixels of the image along each side of a value of the map.
@@ -24,39 +22,11 @@ TOO_WEAK = 0.9
 FAINT = 1 / 255
 
 
-class Surroundings(nn.Module):
-    """Residual blocks at half the resolution and twice the width, which add what they see farther around.
-
-    A few pixels of grass look like noise; that the path beside it is smooth tells them apart. What is added starts at
-    zero, so that a network that has learned without it goes on from what it was.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the features; those of the blocks are twice as many.
-    n_blocks : int
-    """
-
-    def __init__(self, width: int, n_blocks: int) -> None:
-        super().__init__()
-        self.down = downsample(width, 2 * width)
-        self.blocks = nn.Sequential(*(EncoderBlock(2 * width, 2 * width, 2 * width) for _ in range(n_blocks)))
-        self.up = upsample(2 * width, width)
-        for parameter in self.up.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map ``(N, width, H, W)``, H and W even, to features of the same shape."""
-        added: Tensor = self.up(self.blocks(self.down(features)))
-        return features + added
-
-
 class NoiseEstimator(nn.Module):
     """Residual blocks at a quarter of the image's resolution, whose last layer gives the noise's strength.
 
     The image is folded (pixel-unshuffle), so that the first layer still sees every pixel: noise is told from texture by
-    how neighbours differ. Half-way, blocks at an eighth of the resolution may add what is around. All is convolution,
-    so that a tiled image gets the map of the whole one.
+    how neighbours differ. All is convolution, so that a tiled image gets the map of the whole one.
 
     Parameters
     ----------
@@ -65,8 +35,6 @@ class NoiseEstimator(nn.Module):
     width : int
         Channels of the features.
     n_blocks : int
-    n_around : int
-        Blocks of :class:`Surroundings`; none of it without one.
 
     References
     ----------
@@ -74,35 +42,29 @@ class NoiseEstimator(nn.Module):
     denoiser, whose map the denoiser is told.
     """
 
-    def __init__(self, n_channels: int, width: int, n_blocks: int, n_around: int = 0) -> None:
+    def __init__(self, n_channels: int, width: int, n_blocks: int) -> None:
         super().__init__()
         self.n_channels = n_channels
         self.head = nn.Conv2d(n_channels * CELL_PX**2, width, 3, padding=1)
         self.blocks = nn.Sequential(*(EncoderBlock(width, width, width) for _ in range(n_blocks)))
-        self.around = Surroundings(width, n_around) if n_around else None
         self.tail = nn.Conv2d(width, 1, 3, padding=1)
 
     @property
     def stride_px(self) -> int:
         """Height and width of an input are multiples of this many pixels."""
-        return CELL_PX if self.around is None else 2 * CELL_PX
+        return CELL_PX
 
     @property
     def radius_px(self) -> int:
         """Farthest pixel, counted along an axis, on which a value of the map can depend (an upper bound)."""
-        # 2x2 kernels stay in a cell of the coarser grid; a value may sit anywhere in its cell of the coarsest.
-        return sum(cell for layer, cell in self._layers() if layer.kernel_size == (3, 3)) + self.stride_px - 1
+        n_convolutions = sum(isinstance(layer, nn.Conv2d) for layer in self.modules())
+        return n_convolutions * CELL_PX + CELL_PX - 1
 
     @property
     def macs_per_px(self) -> float:
         """Multiply-adds of one forward pass per pixel of the image."""
-        return sum(layer.weight.numel() / cell**2 for layer, cell in self._layers())
-
-    def _layers(self) -> Iterator[tuple[nn.Conv2d | nn.ConvTranspose2d, int]]:
-        """Yield the convolutions, each with the side in pixels of the cells that its kernel is applied to."""
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                yield layer, 2 * CELL_PX if name.startswith("around.") else CELL_PX
+        kernels = (layer.weight.numel() for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        return sum(kernels) / CELL_PX**2
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Estimate the noise's standard deviation.
@@ -117,11 +79,7 @@ class NoiseEstimator(nn.Module):
             On the same scale, more than 0; alike within each cell of 4x4 pixels.
         """
         features = self.head(pixel_unshuffle((noisy - IMAGE_MEAN) / IMAGE_STD, CELL_PX))
-        half_way = len(self.blocks) // 2
-        features = self.blocks[:half_way](features)
-        if self.around is not None:
-            features = self.around(features)
-        coarse = SOFTPLUS_SCALE * softplus(self.tail(torch.relu(self.blocks[half_way:](features))))
+        coarse = SOFTPLUS_SCALE * softplus(self.tail(torch.relu(self.blocks(features))))
         return interpolate(coarse, scale_factor=CELL_PX, mode="nearest")
 
 

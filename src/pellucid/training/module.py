@@ -24,7 +24,7 @@ def build_network(shape: NetworkRecipe) -> DenoisingAutoencoder:
     """Make the network that a recipe describes, with random weights."""
     options = shape.model_dump(exclude={"channels", "widths", "depths", "estimator"})
     beside = shape.estimator
-    estimator = None if beside is None else NoiseEstimator(shape.channels, **beside.model_dump())
+    estimator = None if beside is None else NoiseEstimator(shape.channels, beside.width, beside.n_blocks)
     return DenoisingAutoencoder(shape.channels, shape.widths, shape.depths, **options, estimator=estimator)
 
 

@@ -30,12 +30,6 @@ class EstimatorRecipe(_Table):
 
     width: int = Field(default=32, gt=0)
     n_blocks: int = Field(default=5, ge=0)
-    n_around: int = Field(default=0, ge=0, description="blocks at half that resolution, which see farther around")
-
-    @property
-    def n_levels(self) -> int:
-        """How often it halves the resolution."""
-        return 3 if self.n_around else 2
 
 
 class NetworkRecipe(_Table):
@@ -71,11 +65,8 @@ class NetworkRecipe(_Table):
 
     @model_validator(mode="after")
     def _room_for_the_estimator(self) -> Self:
-        if self.estimator is not None and len(self.widths) < self.estimator.n_levels:
-            levels = self.estimator.n_levels
-            raise ValueError(
-                f"estimator: looks at cells of {2**levels} pixels: give the network {levels} levels at least"
-            )
+        if self.estimator is not None and len(self.widths) < 2:
+            raise ValueError("estimator: looks at cells of 4 pixels: give the network two levels or more")
         return self
 
 

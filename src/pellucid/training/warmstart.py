@@ -15,9 +15,8 @@ from pellucid.catalog import find_model
 from pellucid.errors import TrainingError
 from pellucid.training.networks import DenoisingAutoencoder
 
-#: What the names of the noise estimator's weights begin with, and those of its part that sees farther around.
+#: What the names of the noise estimator's weights begin with.
 ESTIMATOR = "estimator."
-AROUND = f"{ESTIMATOR}around."
 
 
 def read_weights(model: str | Path) -> dict[str, torch.Tensor]:
@@ -64,7 +63,7 @@ def start_from(network: DenoisingAutoencoder, model: str | Path, estimator: str 
     ----------
     network : DenoisingAutoencoder
         Of the model's own shape; changed in place. A gray network may start from a colour model: see :func:`to_gray`.
-        Its noise estimator, or of that what sees farther around, keeps its weights if the model has none.
+        Its noise estimator keeps its weights if the model has none.
     model : str or Path
     estimator : str or Path, optional
         Another model, whose noise estimator is to be the network's.
@@ -80,11 +79,9 @@ def start_from(network: DenoisingAutoencoder, model: str | Path, estimator: str 
     if estimator:
         others = _weights_for(network, estimator)
         weights |= {name: value for name, value in others.items() if name.startswith(ESTIMATOR)}
-    if network.estimator is None:
+    if network.estimator is None or not any(name.startswith(ESTIMATOR) for name in weights):
         weights = {name: value for name, value in weights.items() if not name.startswith(ESTIMATOR)}
-    for part in (ESTIMATOR, AROUND):
-        if not any(name.startswith(part) for name in weights):
-            weights |= {name: value for name, value in state.items() if name.startswith(part)}
+        weights |= {name: value for name, value in state.items() if name.startswith(ESTIMATOR)}
     for name in sorted(weights.keys() | state.keys()):
         there, wanted = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, state))
         if there != wanted:
