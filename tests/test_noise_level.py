@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from pellucid.noise_level import (
     LEVEL_REACH_PX,
+    QUARTILE_EXCESS,
     deviation_bound,
     estimate_noise,
     upper_quartile_around,
@@ -83,21 +84,21 @@ def test_the_bound_does_not_depend_on_where_an_image_is_cut(photo: NDArray[np.ui
 def test_estimates_that_are_too_high_here_and_there_are_not_heeded() -> None:
     level = np.full((240, 320, 1), 0.05, np.float32)
     level[100:164, 80:144] = 0.4
-    np.testing.assert_allclose(upper_quartile_around(level), 0.05, rtol=1e-6)
+    np.testing.assert_allclose(upper_quartile_around(level), 0.05 / QUARTILE_EXCESS, rtol=1e-6)
 
 
 def test_of_three_estimates_that_are_too_low_the_fourth_counts() -> None:
     cells = np.random.default_rng(0).permutation(np.repeat([0.02, 0.02, 0.06, 0.06], 40 * 40 // 4))
     level = cells.reshape(40, 40).repeat(8, 0).repeat(8, 1)[..., None].astype(np.float32)
-    assert np.quantile(upper_quartile_around(level), 0.01) == pytest.approx(0.06)
+    assert np.quantile(upper_quartile_around(level), 0.01) == pytest.approx(0.06 / QUARTILE_EXCESS)
 
 
 def test_each_half_keeps_its_level() -> None:
     level = np.full((320, 160, 1), 0.02, np.float32)
     level[160:] = 0.08
     settled = upper_quartile_around(level)
-    assert settled[: 160 - LEVEL_REACH_PX].max() == pytest.approx(0.02)
-    assert settled[160:].min() == pytest.approx(0.08)
+    assert settled[: 160 - LEVEL_REACH_PX].max() == pytest.approx(0.02 / QUARTILE_EXCESS)
+    assert settled[160:].min() == pytest.approx(0.08 / QUARTILE_EXCESS)
 
 
 @given(row=st.integers(0, 29), column=st.integers(0, 29))

@@ -37,6 +37,9 @@ LEVEL_CELL_PX = 8
 LEVEL_STEP, N_LEVEL_STEPS = 3, 4
 #: How far away what is compared may lie.
 LEVEL_REACH_PX = LEVEL_CELL_PX * (LEVEL_STEP * N_LEVEL_STEPS + 1)
+#: How much too high the upper quartile is for white noise, whose estimates differ by chance alone: the mean ratio, at
+#: levels of 10 to 50, that ``benchmarks/noise_level.py`` prints for training photographs where this is 1.
+QUARTILE_EXCESS = 1.03
 #: A deviation of less than this is none; on the [0, 1] scale.
 ROUNDING = 1e-5
 #: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
@@ -83,7 +86,8 @@ def upper_quartile_around(level: NDArray[np.float32]) -> NDArray[np.float32]:
     A network that looks at few pixels takes texture for noise and noise for texture here and there, while real noise
     changes slowly. Of a camera's it more often sees too little. The upper quartile of the estimates around is closer
     than each of them, and does not heed the few that are too high: on photographs of real and of imitated cameras and
-    on white noise, denoising gained 0.04 to 0.14 dB by it (``docs/training-log.md``).
+    on white noise, denoising gained 0.04 to 0.14 dB by it (``docs/training-log.md``). Where estimates differ by
+    chance alone it is by `QUARTILE_EXCESS` too high, which is taken back everywhere.
 
     Parameters
     ----------
@@ -103,8 +107,8 @@ def upper_quartile_around(level: NDArray[np.float32]) -> NDArray[np.float32]:
     around = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
     compared = around[..., ::LEVEL_STEP, ::LEVEL_STEP].reshape(*around.shape[:2], -1)
     rank = 3 * (compared.shape[-1] - 1) // 4
-    quartile: NDArray[np.float32] = np.partition(compared, rank, axis=-1)[..., rank]
-    return quartile.repeat(LEVEL_CELL_PX, axis=0).repeat(LEVEL_CELL_PX, axis=1)[..., None]
+    settled: NDArray[np.float32] = np.partition(compared, rank, axis=-1)[..., rank] / np.float32(QUARTILE_EXCESS)
+    return settled.repeat(LEVEL_CELL_PX, axis=0).repeat(LEVEL_CELL_PX, axis=1)[..., None]
 
 
 def _mean_around(values: NDArray[Any]) -> NDArray[np.float64]:
