@@ -107,7 +107,8 @@ def upper_quartile_around(level: NDArray[np.float32]) -> NDArray[np.float32]:
     around = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
     compared = around[..., ::LEVEL_STEP, ::LEVEL_STEP].reshape(*around.shape[:2], -1)
     rank = 3 * (compared.shape[-1] - 1) // 4
-    settled: NDArray[np.float32] = np.partition(compared, rank, axis=-1)[..., rank] / np.float32(QUARTILE_EXCESS)
+    quartile: NDArray[np.float32] = np.partition(compared, rank, axis=-1)[..., rank]
+    settled = quartile / np.float32(QUARTILE_EXCESS)
     return settled.repeat(LEVEL_CELL_PX, axis=0).repeat(LEVEL_CELL_PX, axis=1)[..., None]
 
 
