@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from pellucid.errors import DataError
+from pellucid.evaluation.camera.filters import resize
 from pellucid.evaluation.noise import GaussianRange
 from pellucid.images import Samples
 from pellucid.training.data import DataRecord, load_images, load_pairs
@@ -116,7 +116,7 @@ def in_sizes(image: Samples, scales: Sequence[float], min_px: int) -> Iterator[S
     Yields
     ------
     ndarray, shape (h, w, C), of the image's dtype
-        Cubic convolution, widened against aliasing (Keys, IEEE Trans. ASSP 1981, with a of -0.5).
+        As of :func:`pellucid.evaluation.camera.filters.resize`.
     """
     for scale in scales:
         height, width = (round(scale * side) for side in image.shape[:2])
@@ -125,9 +125,8 @@ def in_sizes(image: Samples, scales: Sequence[float], min_px: int) -> Iterator[S
         if (height, width) == image.shape[:2]:
             yield image
             continue
-        values = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
-        small = interpolate(values, (height, width), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
-        yield np.rint(small.clamp(0, np.iinfo(image.dtype).max).numpy()).astype(image.dtype)
+        small = np.moveaxis(resize(np.moveaxis(image.astype(np.float32), 2, 0), height, width), 0, 2)
+        yield np.rint(small.clip(0, np.iinfo(image.dtype).max)).astype(image.dtype)
 
 
 def _soiled(held_out: Sequence[Samples], recipe: Recipe) -> Iterator[tuple[str, Batch]]:
