@@ -13,14 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
-from pellucid.noise_level import (
-    LEVEL_CELL_PX,
-    LEVEL_REACH_PX,
-    LevelMeter,
-    deviation_bound,
-    estimate_noise,
-    upper_quartile_around,
-)
+from pellucid.noise_level import LevelMeter, estimate_noise
+from pellucid.noise_map import AVERAGED, CELL_PX, see_noise, settled_maps
 from pellucid.residual import DETAIL_REACH_PX, checked_shares, normalized, subtracted, weighed, without_detail
 from pellucid.rows import Array, PassingRows, Rows, read_twice
 from pellucid.runtime import Network
@@ -212,12 +206,12 @@ class Denoiser:
         """Yield strips of the maps that the network is told, one for each group of channels: (h, W, n)."""
 
         def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
-            return np.concatenate([self._see(normalized(window[..., group], data_range)) for group in groups], axis=2)
+            parts = (normalized(window[..., group], data_range) for group in groups)
+            return np.concatenate([see_noise(part, self.network.estimate) for part in parts], axis=2)
 
-        return apply_tiled(see, (image,), tile_px=self.tile_px, **self._sight(), progress=progress)
-
-    def _see(self, noisy: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.minimum(upper_quartile_around(self.network.estimate(noisy)), deviation_bound(noisy))
+        seen = apply_tiled(see, (image,), tile_px=self.tile_px, **self._sight(), progress=progress)
+        shape = image.shape[0], image.shape[1], len(groups)
+        return settled_maps(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
 
     def _groups(self, n_channels: int) -> list[slice]:
         """Tell which channels the network takes together."""
@@ -234,11 +228,10 @@ class Denoiser:
         return {"halo_px": self.card.halo_px + beyond, "stride_px": stride}
 
     def _sight(self) -> dict[str, int]:
-        """Say how far what is seen of the noise looks."""
+        """Say how far the noise estimator looks."""
         assert self.card.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
-        stride = max(self.card.stride_px, LEVEL_CELL_PX)
-        halo = self.card.estimator.halo_px + LEVEL_REACH_PX
-        return {"halo_px": -(-halo // stride) * stride, "stride_px": stride}
+        stride = max(self.card.stride_px, AVERAGED * CELL_PX)
+        return {"halo_px": -(-self.card.estimator.halo_px // stride) * stride, "stride_px": stride}
 
     def denoise_rows(
         self,

@@ -6,7 +6,6 @@ linear algebra on patches.
 
 import math
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,102 +30,10 @@ N_ROUNDS = 10
 CHUNK = 1_000
 #: Rows of the image looked at together: bounds the memory where they come from a file.
 ROWS_AT_ONCE = 256
-#: Side of the cells whose pixels are compared with those around.
-CELL_PX = 4
-#: Cells in each direction that :func:`deviation_bound` looks at.
-CELLS_AROUND = 2
-#: Side of the cells in which a network's estimate is averaged before it is compared with that of others around.
-LEVEL_CELL_PX = 8
-#: Every so-many-th cell around is compared, and so many of these in each direction.
-LEVEL_STEP, N_LEVEL_STEPS = 3, 4
-#: How far away what is compared may lie.
-LEVEL_REACH_PX = LEVEL_CELL_PX * (LEVEL_STEP * N_LEVEL_STEPS + 1)
-#: How much too high the upper quartile is for white noise, whose estimates differ by chance alone: the mean ratio, at
-#: levels of 10 to 50, that ``benchmarks/noise_level.py`` prints for training photographs where this is 1.
-QUARTILE_EXCESS = 1.03
-#: A deviation of less than this is none; on the [0, 1] scale.
-ROUNDING = 1e-5
 #: What clean photographs show by number of channels, then by scale: texture, not noise. Standard deviation brought
 #: to full resolution, on the 0..255 scale; at least the 99th percentile of what ``benchmarks/noise_level.py``
 #: prints.
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
-
-
-def deviation_bound(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
-    r"""Say how strong the noise about each pixel can be at most: no stronger than pixels differ there.
-
-    .. math:: \sigma_{ij}^2 \le \frac{1}{C} \sum_c \mathrm{var}(y_c) \text{ over the pixels about } (i, j)
-
-    since the variances of an image and of noise that is independent of it add up. In what is flat there is no noise,
-    whatever a network thinks that never saw such a picture.
-
-    Parameters
-    ----------
-    noisy : ndarray, shape (H, W, C), float32
-        H and W multiples of `CELL_PX`.
-
-    Returns
-    -------
-    ndarray, shape (H, W, 1), float32
-        Alike within each cell; the pixels about it are those of `CELLS_AROUND` cells in each direction and its own.
-        Exactly 0 where it is less than rounding can tell.
-    """
-    height, width, n_channels = noisy.shape
-    cells = noisy.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, n_channels)
-    # All is taken relative to some pixel, so that squares do not drown what they differ by.
-    corners = cells[:, 0, :, 0].astype(np.float64)
-    steps = cells - cells[:, :1, :, :1]
-    means = np.einsum("iajbc->ijc", steps, dtype=np.float32) / CELL_PX**2 + (corners - corners[0, 0])
-    squares = np.einsum("iajbc,iajbc->ijc", steps, steps) / CELL_PX**2
-    within = squares - np.square(means - (corners - corners[0, 0]))
-    variance = (_mean_around(within + np.square(means)) - np.square(_mean_around(means))).mean(axis=2)
-    deviation = np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
-    return deviation.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)[..., None]
-
-
-def upper_quartile_around(level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Settle a network's estimates of the noise about each pixel by those around.
-
-    A network that looks at few pixels takes texture for noise and noise for texture here and there, while real noise
-    changes slowly. Of a camera's it more often sees too little. The upper quartile of the estimates around is closer
-    than each of them, and does not heed the few that are too high: on photographs of real and of imitated cameras and
-    on white noise, denoising gained 0.04 to 0.14 dB by it (``docs/training-log.md``). Where estimates differ by
-    chance alone it is by `QUARTILE_EXCESS` too high, which is taken back everywhere.
-
-    Parameters
-    ----------
-    level : ndarray, shape (H, W, 1), float32
-        H and W multiples of `LEVEL_CELL_PX`.
-
-    Returns
-    -------
-    ndarray, shape (H, W, 1), float32
-        Alike within each cell of `LEVEL_CELL_PX`; depends on what lies up to `LEVEL_REACH_PX` away. Beyond the edges
-        the map is mirrored.
-    """
-    height, width, _ = level.shape
-    cells = level.reshape(height // LEVEL_CELL_PX, LEVEL_CELL_PX, width // LEVEL_CELL_PX, LEVEL_CELL_PX)
-    reach = LEVEL_STEP * N_LEVEL_STEPS
-    mirrored = np.pad(cells.mean(axis=(1, 3)), reach, mode="symmetric")
-    around = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
-    compared = around[..., ::LEVEL_STEP, ::LEVEL_STEP].reshape(*around.shape[:2], -1)
-    rank = 3 * (compared.shape[-1] - 1) // 4
-    quartile: NDArray[np.float32] = np.partition(compared, rank, axis=-1)[..., rank]
-    settled = quartile / np.float32(QUARTILE_EXCESS)
-    return settled.repeat(LEVEL_CELL_PX, axis=0).repeat(LEVEL_CELL_PX, axis=1)[..., None]
-
-
-def _mean_around(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Give the mean over each cell and those around it, as many as there are at the edges: ``(h, w, C)``."""
-    for axis in (0, 1):
-        n_cells = values.shape[axis]
-        sums = np.insert(np.cumsum(values, axis=axis, dtype=np.float64), 0, 0, axis=axis)
-        places = np.arange(n_cells)
-        stop, start = np.minimum(places + CELLS_AROUND + 1, n_cells), np.maximum(places - CELLS_AROUND, 0)
-        shape = [1, 1, 1]
-        shape[axis] = n_cells
-        values = (sums.take(stop, axis) - sums.take(start, axis)) / (stop - start).reshape(shape)
-    return values
 
 
 class LevelMeter:

@@ -1,0 +1,195 @@
+"""How strong the noise is at each place: what a network sees there, settled by what it sees around.
+
+Images and what a network makes of them enter, maps of the noise's standard deviation leave, row by row if need be. It
+knows nothing of how the network sees.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.rows import Array, PassingRows
+from pellucid.tiling import apply_tiled
+
+#: Side of the cells whose pixels are compared with those around; a map is alike within each.
+CELL_PX = 4
+#: Cells in each direction that :func:`deviation_bound` looks at.
+CELLS_AROUND = 2
+#: A deviation of less than this is none; on the [0, 1] scale.
+ROUNDING = 1e-5
+#: Side of the larger cells in which estimates are averaged before they are compared with others around, in cells.
+AVERAGED = 2
+#: Every so-many-th of the larger cells around is compared, and so many of these in each direction.
+STEP, N_STEPS = 6, 4
+#: How far away what is compared may lie.
+REACH_PX = CELL_PX * AVERAGED * (STEP * N_STEPS + 1)
+#: Of the estimates around, those that so large a share is below.
+MIDDLE, UPPER = 0.45, 0.95
+#: By how much the upper one is above the middle one where estimates differ by chance alone, as they do for white noise.
+BY_CHANCE = 0.15
+#: By the channels that a network takes: what is settled is at most so many times the estimate that is the last of so
+#: large a share of those around, in ascending order. In gray, texture is harder to tell from noise.
+LIMITS = {1: (0.2, 2.0), 3: (0.45, 2.5)}
+
+Level = NDArray[np.float32]
+
+
+def see_noise(noisy: Level, estimate: Callable[[Level], Level]) -> Level:
+    """Say what a network sees of the noise about each pixel, and how strong it can be at most.
+
+    Parameters
+    ----------
+    noisy : ndarray, shape (H, W, C), float32
+        H and W multiples of ``AVERAGED * CELL_PX``.
+    estimate : callable
+        Gives the standard deviation of the noise in `noisy` about each pixel, (H, W, 1).
+
+    Returns
+    -------
+    ndarray, shape (H, W, 2), float32
+        The estimate, averaged over squares of ``AVERAGED * CELL_PX`` pixels; and :func:`deviation_bound`. Both are
+        alike within each cell.
+    """
+    side = AVERAGED * CELL_PX
+    height, width, _ = noisy.shape
+    means = estimate(noisy).reshape(height // side, side, width // side, side).mean(axis=(1, 3))
+    return np.concatenate([_spread(means, side)[..., None], deviation_bound(noisy)], axis=2)
+
+
+def deviation_bound(noisy: Level) -> Level:
+    r"""Say how strong the noise about each pixel can be at most: no stronger than pixels differ there.
+
+    .. math:: \sigma_{ij}^2 \le \frac{1}{C} \sum_c \mathrm{var}(y_c) \text{ over the pixels about } (i, j)
+
+    since the variances of an image and of noise that is independent of it add up. In what is flat there is no noise,
+    whatever a network thinks that never saw such a picture.
+
+    Parameters
+    ----------
+    noisy : ndarray, shape (H, W, C), float32
+        H and W multiples of `CELL_PX`.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 1), float32
+        Alike within each cell; the pixels about it are those of `CELLS_AROUND` cells in each direction and its own.
+        Exactly 0 where it is less than rounding can tell.
+    """
+    height, width, n_channels = noisy.shape
+    cells = noisy.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, n_channels)
+    # All is taken relative to some pixel, so that squares do not drown what they differ by.
+    corners = cells[:, 0, :, 0].astype(np.float64)
+    steps = cells - cells[:, :1, :, :1]
+    means = np.einsum("iajbc->ijc", steps, dtype=np.float32) / CELL_PX**2 + (corners - corners[0, 0])
+    squares = np.einsum("iajbc,iajbc->ijc", steps, steps) / CELL_PX**2
+    within = squares - np.square(means - (corners - corners[0, 0]))
+    variance = (_mean_around(within + np.square(means)) - np.square(_mean_around(means))).mean(axis=2)
+    deviation = np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
+    return _spread(deviation, CELL_PX)[..., None]
+
+
+def settled_maps(
+    seen: Iterator[Level], shape: tuple[int, int, int], *, n_channels: int, tile_px: int
+) -> Iterator[Level]:
+    """Settle what a network sees of the noise about each pixel by what it sees around.
+
+    Parameters
+    ----------
+    seen : iterator of ndarray, each (h, W, 2n), float32
+        Strips of what :func:`see_noise` gives for each of n groups of channels, from the top to the bottom; of all but
+        the last, h is a multiple of ``AVERAGED * CELL_PX``.
+    shape : (int, int, int)
+        H and W of the image, and n.
+    n_channels : int
+        Channels that the network takes, 1 or 3.
+    tile_px : int
+        So many rows are looked at together, or as many as `REACH_PX` asks for.
+
+    Yields
+    ------
+    ndarray, shape (h, W, n), float32
+        Strips of the maps, as :func:`settle` gives them.
+    """
+    height, width, n_maps = shape
+    in_cells = (-(-height // CELL_PX), -(-width // CELL_PX), 2 * n_maps)
+    cells = PassingRows((strip[::CELL_PX, ::CELL_PX] for strip in seen), in_cells, np.dtype(np.float32))
+    halo = REACH_PX // CELL_PX
+    tile = max(tile_px // CELL_PX // AVERAGED * AVERAGED, 2 * halo + AVERAGED)
+    n_left = height
+    settling = partial(settle, limit=LIMITS[n_channels])
+    for strip in apply_tiled(settling, (cells,), tile_px=tile, halo_px=halo, stride_px=AVERAGED):
+        level = _spread(strip, CELL_PX)[:n_left, :width]
+        n_left -= len(level)
+        yield level
+
+
+def settle(seen: Level, *, limit: tuple[float, float], kept: tuple[slice, slice]) -> Level:
+    r"""Settle the estimates of a window, one value for each cell, by those up to `REACH_PX` away.
+
+    .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
+
+    with m the middle one of the estimates around, u the upper one (`MIDDLE`, `UPPER`), :math:`\beta` = `BY_CHANCE`, and
+    :math:`\kappa` and l of `limit`; then no more than what :func:`deviation_bound` allows.
+
+    Real noise changes slowly, and a network that looks at few pixels errs by as much as textures differ. White noise is
+    seen alike everywhere: it is the middle one. Of a camera's noise, which is smeared and cut by JPEG, much is not
+    seen: it is the upper one. But what is seen in some places and hardly in others is texture. On photographs of real
+    cameras and on clean ones, measured in ``docs/training-log.md``.
+
+    Parameters
+    ----------
+    seen : ndarray, shape (h, w, 2n), float32
+        h and w multiples of `AVERAGED`. Beyond the edges it is mirrored.
+    limit : (float, float)
+        The share that l is the last of, and :math:`\kappa`: one of `LIMITS`.
+    kept : (slice, slice)
+        The rows and columns that are asked for; h or w may end within a larger cell.
+
+    Returns
+    -------
+    ndarray, shape (h, w, n), float32
+        0 where it is not asked for.
+    """
+    settled = np.zeros((*seen.shape[:2], seen.shape[2] // 2), np.float32)
+    larger = tuple(slice(axis.start // AVERAGED, -(-axis.stop // AVERAGED)) for axis in kept)
+    asked = tuple(slice(axis.start * AVERAGED, axis.stop * AVERAGED) for axis in larger)
+    for index in range(settled.shape[2]):
+        estimates, bound = seen[::AVERAGED, ::AVERAGED, 2 * index], seen[..., 2 * index + 1]
+        settled[asked][..., index] = np.minimum(_spread(_agreed(estimates, limit, larger), AVERAGED), bound[asked])
+    return settled
+
+
+def _agreed(estimates: Level, limit: tuple[float, float], asked: tuple[slice, ...]) -> Level:
+    """Weigh what is around each larger cell that is asked for, as :func:`settle` says."""
+    reach = STEP * N_STEPS
+    mirrored = np.pad(estimates, reach, mode="symmetric")
+    around = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
+    compared = around[asked][..., ::STEP, ::STEP]
+    compared = compared.reshape(*compared.shape[:2], -1)
+    share, n_times = limit
+    ranks = [round(part * (compared.shape[-1] - 1)) for part in (MIDDLE, UPPER, share)]
+    ordered = np.partition(compared, ranks, axis=-1)
+    middle, upper, least = (ordered[..., rank] for rank in ranks)
+    agreed: Level = np.minimum(middle + np.maximum(upper - (1 + BY_CHANCE) * middle, 0), n_times * least)
+    return agreed
+
+
+def _spread(values: Array, n_times: int) -> Array:
+    """Repeat each value along rows and columns."""
+    return values.repeat(n_times, axis=0).repeat(n_times, axis=1)
+
+
+def _mean_around(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Give the mean over each cell and those around it, as many as there are at the edges: ``(h, w, C)``."""
+    for axis in (0, 1):
+        n_cells = values.shape[axis]
+        sums = np.insert(np.cumsum(values, axis=axis, dtype=np.float64), 0, 0, axis=axis)
+        places = np.arange(n_cells)
+        stop, start = np.minimum(places + CELLS_AROUND + 1, n_cells), np.maximum(places - CELLS_AROUND, 0)
+        shape = [1, 1, 1]
+        shape[axis] = n_cells
+        values = (sums.take(stop, axis) - sums.take(start, axis)) / (stop - start).reshape(shape)
+    return values
