@@ -2,7 +2,8 @@
 
 FOLDER holds clean photographs. White noise of known level is added to each; the table gives the mean relative
 error of our estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in
-gray, and how strong ours is relative to the truth, from which `pellucid.noise_map.MIDDLE` is set. Then: what is seen in the clean photographs themselves at each scale, from which `pellucid.noise_level.TEXTURE` is set.
+gray, and how strong ours is relative to the truth, from which `pellucid.noise_map.MIDDLE` is set. Then: what is seen
+in the clean photographs themselves at each scale, from which `pellucid.noise_level.TEXTURE` is set.
 """
 
 import argparse
