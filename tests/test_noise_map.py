@@ -83,6 +83,17 @@ def test_it_comes_to_no_more_than_so_many_times_what_is_seen_elsewhere(
     assert np.median(settled(seen, n_channels=n_channels)) == pytest.approx(most * 0.01)
 
 
+def test_what_is_seen_in_few_places_is_noise_where_flat_ground_bears_it_out() -> None:
+    estimates = np.where(np.random.default_rng(0).random((60, 60)) < 0.3, 0.02, 0.0)
+    deviations = np.where(np.random.default_rng(1).random((60, 60)) < 0.3, 0.006, 0.2)
+    seen = np.stack([estimates, deviations], axis=2).repeat(AVERAGED, 0).repeat(AVERAGED, 1).astype(np.float32)
+    level = whole_map(seen, 3)[..., 0]
+    assert np.median(level[seen[..., 1] == np.float32(0.2)]) == pytest.approx(3 * 0.006)
+    assert level[seen[..., 1] == np.float32(0.006)].max() == np.float32(0.006)
+    seen[..., 1] *= 2
+    assert np.median(whole_map(seen, 3)) == 0
+
+
 def test_the_bound_holds_for_each_cell() -> None:
     np.testing.assert_allclose(settled(np.full((30, 40), 0.05), bound=0.02), 0.02)
 

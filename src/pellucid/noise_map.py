@@ -33,6 +33,9 @@ BY_CHANCE = 0.15
 #: By the channels that a network takes: what is settled is at most so many times the estimate that is the last of so
 #: large a share of those around, in ascending order. In gray, texture is harder to tell from noise.
 LIMITS = {1: (0.2, 2.0), 3: (0.45, 2.5)}
+#: There is flat ground about a place if in so large a share of what is around pixels differ by less than this, on the
+#: [0, 1] scale. Noise that JPEG has flattened there may be so many times as strong elsewhere.
+FLAT_SHARE, FLAT, FLATTENED = 0.1, 2 / 255, 3.0
 
 Level = NDArray[np.float32]
 
@@ -129,15 +132,16 @@ def settled_maps(
 def settle(seen: Level, *, limit: tuple[float, float], kept: tuple[slice, slice]) -> Level:
     r"""Settle the estimates of a window, one value for each cell, by those up to `REACH_PX` away.
 
-    .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
+    .. math:: \min(m + \max(u - (1 + \beta) m, 0), \max(\kappa l, \lambda f))
 
-    with m the middle one of the estimates around, u the upper one (`MIDDLE`, `UPPER`), :math:`\beta` = `BY_CHANCE`, and
-    :math:`\kappa` and l of `limit`; then no more than what :func:`deviation_bound` allows.
+    with m the middle one of the estimates around, u the upper one (`MIDDLE`, `UPPER`), :math:`\beta` = `BY_CHANCE`,
+    :math:`\kappa` and l of `limit`, :math:`\lambda` = `FLATTENED`, and f how little pixels differ on flat ground, 0
+    where there is none (`FLAT`, `FLAT_SHARE`); then no more than what :func:`deviation_bound` allows.
 
     Real noise changes slowly, and a network that looks at few pixels errs by as much as textures differ. White noise is
     seen alike everywhere: it is the middle one. Of a camera's noise, which is smeared and cut by JPEG, much is not
-    seen: it is the upper one. But what is seen in some places and hardly in others is texture. On photographs of real
-    cameras and on clean ones, measured in ``docs/training-log.md``.
+    seen: it is the upper one. But what is seen in some places and hardly in others is texture, unless there is flat
+    ground that bears it out. On photographs of real cameras and on clean ones, measured in ``docs/training-log.md``.
 
     Parameters
     ----------
@@ -157,24 +161,32 @@ def settle(seen: Level, *, limit: tuple[float, float], kept: tuple[slice, slice]
     larger = tuple(slice(axis.start // AVERAGED, -(-axis.stop // AVERAGED)) for axis in kept)
     asked = tuple(slice(axis.start * AVERAGED, axis.stop * AVERAGED) for axis in larger)
     for index in range(settled.shape[2]):
-        estimates, bound = seen[::AVERAGED, ::AVERAGED, 2 * index], seen[..., 2 * index + 1]
-        settled[asked][..., index] = np.minimum(_spread(_agreed(estimates, limit, larger), AVERAGED), bound[asked])
+        estimates, bound = seen[..., 2 * index], seen[..., 2 * index + 1]
+        agreed = _agreed(estimates[::AVERAGED, ::AVERAGED], bound[::AVERAGED, ::AVERAGED], limit, larger)
+        settled[asked][..., index] = np.minimum(_spread(agreed, AVERAGED), bound[asked])
     return settled
 
 
-def _agreed(estimates: Level, limit: tuple[float, float], asked: tuple[slice, ...]) -> Level:
+def _agreed(estimates: Level, bound: Level, limit: tuple[float, float], asked: tuple[slice, ...]) -> Level:
     """Weigh what is around each larger cell that is asked for, as :func:`settle` says."""
-    reach = STEP * N_STEPS
-    mirrored = np.pad(estimates, reach, mode="symmetric")
-    around = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
-    compared = around[asked][..., ::STEP, ::STEP]
-    compared = compared.reshape(*compared.shape[:2], -1)
     share, n_times = limit
-    ranks = [round(part * (compared.shape[-1] - 1)) for part in (MIDDLE, UPPER, share)]
-    ordered = np.partition(compared, ranks, axis=-1)
-    middle, upper, least = (ordered[..., rank] for rank in ranks)
-    agreed: Level = np.minimum(middle + np.maximum(upper - (1 + BY_CHANCE) * middle, 0), n_times * least)
+    middle, upper, seen = _around(estimates, asked, (MIDDLE, UPPER, share))
+    (flat,) = _around(bound, asked, (FLAT_SHARE,))
+    most = np.maximum(n_times * seen, np.where(flat < FLAT, FLATTENED * flat, 0))
+    agreed: Level = np.minimum(middle + np.maximum(upper - (1 + BY_CHANCE) * middle, 0), most)
     return agreed
+
+
+def _around(values: Level, asked: tuple[slice, ...], shares: tuple[float, ...]) -> list[Level]:
+    """Put the values around each larger cell in order, and give the last of each share of them."""
+    reach = STEP * N_STEPS
+    mirrored = np.pad(values, reach, mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
+    compared = windows[asked][..., ::STEP, ::STEP]
+    compared = compared.reshape(*compared.shape[:2], -1)
+    ranks = [round(share * (compared.shape[-1] - 1)) for share in shares]
+    ordered = np.partition(compared, ranks, axis=-1)
+    return [ordered[..., rank] for rank in ranks]
 
 
 def _spread(values: Array, n_times: int) -> Array:
