@@ -59,6 +59,18 @@ def test_tiled_equals_whole(height: int, width: int, tile: int, seed: int) -> No
     np.testing.assert_allclose(out, local(padded)[:height, :width], rtol=0, atol=1e-12)
 
 
+@given(height=st.integers(1, 90), width=st.integers(1, 90), cell=st.sampled_from([2, 4]))
+@settings(deadline=None)
+def test_a_function_of_cells_gives_a_map_of_cells(height: int, width: int, cell: int) -> None:
+    def thinned(window: NDArray[Any], **_: object) -> NDArray[Any]:
+        return local(window)[::cell, ::cell]
+
+    image = np.random.default_rng(height).random((height, width, 2))
+    whole = np.concatenate(list(apply_tiled(local, (image,), tile_px=24, halo_px=HALO, stride_px=STRIDE)))
+    strips = apply_tiled(thinned, (image,), tile_px=24, halo_px=HALO, stride_px=STRIDE, cell_px=cell)
+    np.testing.assert_array_equal(np.concatenate(list(strips)), whole[::cell, ::cell])
+
+
 def test_very_wide_images_are_cut_into_lower_windows_that_fit_as_well() -> None:
     image = np.random.default_rng(0).random((100, 500, 2))
     seen = set()

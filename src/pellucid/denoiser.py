@@ -209,7 +209,8 @@ class Denoiser:
             parts = (normalized(window[..., group], data_range) for group in groups)
             return np.concatenate([see_noise(part, self.network.estimate) for part in parts], axis=2)
 
-        seen = apply_tiled(see, (image,), tile_px=self.tile_px, **self._sight(), progress=progress)
+        tiles = {"tile_px": self.tile_px, **self._sight(), "cell_px": CELL_PX}
+        seen = apply_tiled(see, (image,), **tiles, progress=progress)
         shape = image.shape[0], image.shape[1], len(groups)
         return settled_maps(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
 

@@ -41,7 +41,7 @@ Level = NDArray[np.float32]
 
 
 def see_noise(noisy: Level, estimate: Callable[[Level], Level]) -> Level:
-    """Say what a network sees of the noise about each pixel, and how strong it can be at most.
+    """Say what a network sees of the noise in each cell, and how strong it can be at most.
 
     Parameters
     ----------
@@ -52,20 +52,19 @@ def see_noise(noisy: Level, estimate: Callable[[Level], Level]) -> Level:
 
     Returns
     -------
-    ndarray, shape (H, W, 2), float32
-        The estimate, averaged over squares of ``AVERAGED * CELL_PX`` pixels; and :func:`deviation_bound`. Both are
-        alike within each cell.
+    ndarray, shape (H / CELL_PX, W / CELL_PX, 2), float32
+        The estimate, averaged over `AVERAGED` cells in each direction; and :func:`deviation_bound`.
     """
     side = AVERAGED * CELL_PX
     height, width, _ = noisy.shape
     means = estimate(noisy).reshape(height // side, side, width // side, side).mean(axis=(1, 3))
-    return np.concatenate([_spread(means, side)[..., None], deviation_bound(noisy)], axis=2)
+    return np.stack([_spread(means, AVERAGED), deviation_bound(noisy)], axis=2)
 
 
 def deviation_bound(noisy: Level) -> Level:
-    r"""Say how strong the noise about each pixel can be at most: no stronger than pixels differ there.
+    r"""Say how strong the noise in each cell can be at most: no stronger than pixels differ there.
 
-    .. math:: \sigma_{ij}^2 \le \frac{1}{C} \sum_c \mathrm{var}(y_c) \text{ over the pixels about } (i, j)
+    .. math:: \sigma^2 \le \frac{1}{C} \sum_c \mathrm{var}(y_c) \text{ over the pixels about the cell}
 
     since the variances of an image and of noise that is independent of it add up. In what is flat there is no noise,
     whatever a network thinks that never saw such a picture.
@@ -77,9 +76,9 @@ def deviation_bound(noisy: Level) -> Level:
 
     Returns
     -------
-    ndarray, shape (H, W, 1), float32
-        Alike within each cell; the pixels about it are those of `CELLS_AROUND` cells in each direction and its own.
-        Exactly 0 where it is less than rounding can tell.
+    ndarray, shape (H / CELL_PX, W / CELL_PX), float32
+        The pixels about a cell are those of `CELLS_AROUND` cells in each direction and its own. Exactly 0 where it is
+        less than rounding can tell.
     """
     height, width, n_channels = noisy.shape
     cells = noisy.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, n_channels)
@@ -90,8 +89,7 @@ def deviation_bound(noisy: Level) -> Level:
     squares = np.einsum("iajbc,iajbc->ijc", steps, steps) / CELL_PX**2
     within = squares - np.square(means - (corners - corners[0, 0]))
     variance = (_mean_around(within + np.square(means)) - np.square(_mean_around(means))).mean(axis=2)
-    deviation = np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
-    return _spread(deviation, CELL_PX)[..., None]
+    return np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
 
 
 def settled_maps(
@@ -101,9 +99,8 @@ def settled_maps(
 
     Parameters
     ----------
-    seen : iterator of ndarray, each (h, W, 2n), float32
-        Strips of what :func:`see_noise` gives for each of n groups of channels, from the top to the bottom; of all but
-        the last, h is a multiple of ``AVERAGED * CELL_PX``.
+    seen : iterator of ndarray, each (h, w, 2n), float32
+        Strips of what :func:`see_noise` gives for each of n groups of channels, from the top to the bottom.
     shape : (int, int, int)
         H and W of the image, and n.
     n_channels : int
@@ -118,7 +115,7 @@ def settled_maps(
     """
     height, width, n_maps = shape
     in_cells = (-(-height // CELL_PX), -(-width // CELL_PX), 2 * n_maps)
-    cells = PassingRows((strip[::CELL_PX, ::CELL_PX] for strip in seen), in_cells, np.dtype(np.float32))
+    cells = PassingRows(seen, in_cells, np.dtype(np.float32))
     halo = REACH_PX // CELL_PX
     tile = max(tile_px // CELL_PX // AVERAGED * AVERAGED, 2 * halo + AVERAGED)
     n_left = height

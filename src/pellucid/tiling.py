@@ -100,6 +100,7 @@ def apply_tiled(
     tile_px: int,
     halo_px: int,
     stride_px: int,
+    cell_px: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Array]:
     """Yield ``function(*inputs)`` from the top to the bottom, computed window by window.
@@ -108,19 +109,22 @@ def apply_tiled(
     ----------
     function : callable
         Takes one array ``(h, w, C_i)`` for each input, h and w multiples of `stride_px`, and as ``kept`` the slices of
-        rows and columns that its result is used of; returns an array ``(h, w, C)``, always of one dtype and one C.
+        rows and columns that its result is used of; returns an array ``(h / cell_px, w / cell_px, C)``, always of one
+        dtype and one C.
     inputs : tuple of Rows, each (H, W, C_i)
         Rows are taken in order, a strip as high as a window at a time. Where a size is no multiple of the stride, the
         image is mirrored about its lower and right edge, edge pixel included, up to the next multiple.
     tile_px, halo_px, stride_px : int
         See :func:`plan_axis`; windows of very wide images are lower and wider. Memory depends on `tile_px` and W alone.
+    cell_px : int
+        The function gives one value for each square of so many pixels; divides `stride_px`.
     progress : callable, optional
         Called as ``progress(n_done, n_tiles)``.
 
     Yields
     ------
-    ndarray, shape (h, W, C)
-        Strips that together are (H, W, C).
+    ndarray, shape (h, w, C)
+        Strips that together are (H / cell_px, W / cell_px, C), rounded up.
 
     Raises
     ------
@@ -142,9 +146,10 @@ def apply_tiled(
         for n_done, column in enumerate(columns, start=n_rows_done * len(columns) + 1):
             kept = (row.kept, column.kept)
             result = function(*(_cut(strip, row, column) for strip in strips), kept=kept)
+            taken = result[_in_cells(row.kept, cell_px), _in_cells(column.kept, cell_px)]
             if out is None:
-                out = np.empty((row.core_stop - row.core_start, width, result.shape[2]), result.dtype)
-            out[:, column.core_start : column.core_stop] = result[kept]
+                out = np.empty((len(taken), -(-width // cell_px), result.shape[2]), result.dtype)
+            out[:, _in_cells(slice(column.core_start, column.core_stop), cell_px)] = taken
             if progress is not None:
                 progress(n_done, n_tiles)
         if out is not None:
@@ -158,6 +163,11 @@ def _cut(strip: Array, row: Span, column: Span) -> Array:
     if not below and not beside:
         return window
     return np.pad(window, ((0, below), (0, beside), (0, 0)), mode="symmetric")
+
+
+def _in_cells(pixels: slice, cell_px: int) -> slice:
+    """Turn a slice of pixels that starts with a cell into one of cells."""
+    return slice(pixels.start // cell_px, -(-pixels.stop // cell_px))
 
 
 def _round_up(value: int, step: int) -> int:
