@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from pellucid.errors import TrainingError
 from pellucid.training.estimator import NoiseEstimator
 from pellucid.training.networks import DenoisingAutoencoder
 from pellucid.training.warmstart import mixed_with_start, read_weights, start_from, to_gray
@@ -64,6 +66,29 @@ def test_the_shipped_colour_model_is_a_start_for_a_gray_network_of_its_shape() -
     network = DenoisingAutoencoder(1, *shape)
     start_from(network, "color")
     assert all(torch.isfinite(values).all() for values in network.state_dict().values())
+
+
+def test_blocks_that_the_model_lacks_start_by_adding_nothing() -> None:
+    widths, depths = colour_shape()
+    torch.manual_seed(0)
+    same, deeper = (DenoisingAutoencoder(3, widths, [depths[0], depth, depth]) for depth in (depths[1], depths[1] + 1))
+    start_from(same, "color")
+    start_from(deeper, "color")
+    image, sigma = torch.rand(1, 3, 32, 48), torch.full((1, 1, 32, 48), 0.1)
+    with torch.no_grad():
+        assert torch.equal(deeper(image, sigma), same(image, sigma))
+    # They can learn: the gradient reaches what is 0, for what comes before it is not.
+    deeper(image, sigma).square().sum().backward()
+    gradient = deeper.get_parameter(f"decoder.1.{depths[1]}.conv2.weight").grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+def test_a_network_with_fewer_blocks_than_the_model_is_refused() -> None:
+    widths, depths = colour_shape()
+    network = DenoisingAutoencoder(3, widths, [depths[0], depths[1] - 1, depths[2]])
+    with pytest.raises(TrainingError, match="give the recipe's"):
+        start_from(network, "color")
 
 
 def colour_shape() -> tuple[list[int], list[int]]:

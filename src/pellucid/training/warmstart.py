@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from pellucid.catalog import find_model
 from pellucid.errors import TrainingError
+from pellucid.training.blocks import EncoderBlock
 from pellucid.training.networks import DenoisingAutoencoder
 
 #: What the names of the noise estimator's weights begin with.
@@ -63,7 +65,8 @@ def start_from(network: DenoisingAutoencoder, model: str | Path, estimator: str 
     ----------
     network : DenoisingAutoencoder
         Of the model's own shape; changed in place. A gray network may start from a colour model: see :func:`to_gray`.
-        Its noise estimator keeps its weights if the model has none.
+        Its noise estimator keeps its weights if the model has none. It may have more residual blocks at a level: they
+        start by adding nothing (Chen, Goodfellow, Shlens, "Net2Net", ICLR 2016, sec. 2.3).
     model : str or Path
     estimator : str or Path, optional
         Another model, whose noise estimator is to be the network's.
@@ -82,6 +85,7 @@ def start_from(network: DenoisingAutoencoder, model: str | Path, estimator: str 
     if network.estimator is None or not any(name.startswith(ESTIMATOR) for name in weights):
         weights = {name: value for name, value in weights.items() if not name.startswith(ESTIMATOR)}
         weights |= {name: value for name, value in state.items() if name.startswith(ESTIMATOR)}
+    weights |= _blocks_beyond(network, weights)
     for name in sorted(weights.keys() | state.keys()):
         there, wanted = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, state))
         if there != wanted:
@@ -96,6 +100,18 @@ def _weights_for(network: DenoisingAutoencoder, model: str | Path) -> dict[str, 
     """Read a model's weights; those of a colour model are made gray for a gray network."""
     weights = read_weights(model)
     return to_gray(weights) if find_model(model).channels == 3 and network.n_channels == 1 else weights
+
+
+def _blocks_beyond(network: DenoisingAutoencoder, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give weights to the residual blocks that a model lacks: their first convolution is kept, the second is 0."""
+    added = {}
+    for name, block in network.named_modules():
+        if not isinstance(block, EncoderBlock) or any(key.startswith(f"{name}.") for key in weights):
+            continue
+        if isinstance(block.projection, nn.Identity) and isinstance(block.norm2, nn.Identity):
+            for key, value in block.state_dict().items():
+                added[f"{name}.{key}"] = torch.zeros_like(value) if key.startswith("conv2.") else value
+    return added
 
 
 def mixed_with_start(
