@@ -4,7 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pellucid.noise_map import AVERAGED, CELL_PX, LIMITS, REACH_PX, deviation_bound, see_noise, settle, settled_maps
+from pellucid.noise_map import (
+    AVERAGED,
+    CELL_PX,
+    LIMITS,
+    REACH_PX,
+    SMOOTHED,
+    STEP,
+    deviation_bound,
+    see_noise,
+    settle,
+    settled_maps,
+)
 
 #: Larger cells within reach in each direction.
 REACH = REACH_PX // CELL_PX // AVERAGED
@@ -70,7 +81,7 @@ def test_of_noise_that_is_seen_in_most_places_the_higher_estimates_count() -> No
 def test_what_is_seen_in_few_places_is_texture() -> None:
     grass = np.zeros((60, 60))
     grass[:, 45:] = 0.06
-    assert (settled(grass)[:, :45] == 0).all()
+    assert (settled(grass)[:, : 45 - SMOOTHED] == 0).all()
     scattered = np.where(np.random.default_rng(0).random((60, 60)) < 0.25, 0.06, 0.0)
     assert np.median(settled(scattered)) == 0
 
@@ -104,8 +115,14 @@ def test_each_half_keeps_its_level() -> None:
     level = settled(halves)
     np.testing.assert_allclose(level[: 40 - REACH], 0.02, rtol=1e-6)
     np.testing.assert_allclose(level[40 + REACH :], 0.08, rtol=1e-6)
-    np.testing.assert_allclose(level[44:], 0.08, rtol=1e-6)
-    assert level[:36].max() <= np.float32(0.05)
+    np.testing.assert_allclose(level[44 + SMOOTHED :], 0.08, rtol=1e-6)
+    assert level[: 36 - SMOOTHED].max() <= np.float32(0.05)
+
+
+def test_the_steps_of_what_is_compared_do_not_show() -> None:
+    columns = np.random.default_rng(0).choice([0.01, 0.03], STEP)[np.arange(90) % STEP]
+    level = settled(np.tile(columns, (60, 1)))[:, REACH:-REACH]
+    np.testing.assert_allclose(level, level[0, 0], rtol=1e-6)
 
 
 @given(row=st.integers(0, 59), column=st.integers(0, 59))

@@ -24,8 +24,10 @@ ROUNDING = 1e-5
 AVERAGED = 2
 #: Every so-many-th of the larger cells around is compared, and so many of these in each direction.
 STEP, N_STEPS = 6, 4
-#: How far away what is compared may lie.
-REACH_PX = CELL_PX * AVERAGED * (STEP * N_STEPS + 1)
+#: What is settled is averaged over so many larger cells to each side: over one step, so that the steps do not show.
+SMOOTHED = STEP // 2
+#: How far away what counts may lie.
+REACH_PX = CELL_PX * AVERAGED * (STEP * N_STEPS + SMOOTHED + 1)
 #: Of the estimates around, those that so large a share is below.
 MIDDLE, UPPER = 0.45, 0.95
 #: By how much the upper one is above the middle one where estimates differ by chance alone, as they do for white noise.
@@ -133,7 +135,8 @@ def settle(seen: Level, *, limit: tuple[float, float], kept: tuple[slice, slice]
 
     with m the middle one of the estimates around, u the upper one (`MIDDLE`, `UPPER`), :math:`\beta` = `BY_CHANCE`,
     :math:`\kappa` and l of `limit`, :math:`\lambda` = `FLATTENED`, and f how little pixels differ on flat ground, 0
-    where there is none (`FLAT`, `FLAT_SHARE`); then no more than what :func:`deviation_bound` allows.
+    where there is none (`FLAT`, `FLAT_SHARE`); averaged over `STEP` larger cells in each direction; then no more than
+    what :func:`deviation_bound` allows.
 
     Real noise changes slowly, and a network that looks at few pixels errs by as much as textures differ. White noise is
     seen alike everywhere: it is the middle one. Of a camera's noise, which is smeared and cut by JPEG, much is not
@@ -170,16 +173,30 @@ def _agreed(estimates: Level, bound: Level, limit: tuple[float, float], asked: t
     middle, upper, seen = _around(estimates, asked, (MIDDLE, UPPER, share))
     (flat,) = _around(bound, asked, (FLAT_SHARE,))
     most = np.maximum(n_times * seen, np.where(flat < FLAT, FLATTENED * flat, 0))
-    agreed: Level = np.minimum(middle + np.maximum(upper - (1 + BY_CHANCE) * middle, 0), most)
-    return agreed
+    return _smoothed(np.minimum(middle + np.maximum(upper - (1 + BY_CHANCE) * middle, 0), most))
+
+
+def _smoothed(values: Level) -> Level:
+    """Average over `STEP` larger cells in each direction, of which the outermost are cut in half."""
+    weights = np.full(2 * SMOOTHED + 1, 1 / STEP, np.float32)
+    weights[[0, -1]] /= 2
+    for _ in range(2):
+        n_given = len(values) - 2 * SMOOTHED
+        parts = [weight * values[place : place + n_given] for place, weight in enumerate(weights)]
+        values = np.sum(parts, axis=0).T
+    return values
 
 
 def _around(values: Level, asked: tuple[slice, ...], shares: tuple[float, ...]) -> list[Level]:
-    """Put the values around each larger cell in order, and give the last of each share of them."""
+    """Put the values around each larger cell in order, and give the last of each share of them.
+
+    For the larger cells that are asked for, and `SMOOTHED` more on each side.
+    """
     reach = STEP * N_STEPS
-    mirrored = np.pad(values, reach, mode="symmetric")
+    mirrored = np.pad(values, reach + SMOOTHED, mode="symmetric")
     windows = np.lib.stride_tricks.sliding_window_view(mirrored, (2 * reach + 1, 2 * reach + 1))
-    compared = windows[asked][..., ::STEP, ::STEP]
+    larger = tuple(slice(axis.start, axis.stop + 2 * SMOOTHED) for axis in asked)
+    compared = windows[larger][..., ::STEP, ::STEP]
     compared = compared.reshape(*compared.shape[:2], -1)
     ranks = [round(share * (compared.shape[-1] - 1)) for share in shares]
     ordered = np.partition(compared, ranks, axis=-1)
