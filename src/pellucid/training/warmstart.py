@@ -138,7 +138,7 @@ def mixed_with_start(
     share : float
         :math:`\alpha`, in [0, 1].
     model, estimator : str or Path
-        What :func:`start_from` was given: :math:`\theta_0`. Weights that they lack stay as they are.
+        What :func:`start_from` was given: :math:`\theta_0`. What it leaves as it is stays as it is.
     """
     start = copy.deepcopy(network)
     start.load_state_dict(weights)
