@@ -148,6 +148,28 @@ def test_kept_noise_is_of_the_recipes_kinds() -> None:
     assert np.std(speckled.sample(0)[1]) > 0.001
 
 
+def test_shapes_are_drawn_over_a_share_of_the_patches() -> None:
+    images, silent = ramps(), [{"kind": "gaussian", "sigma_max": 1e-3}]
+    plain, drawn, mixed = (soil_images(images, recipe(noise=silent, drawn_share=share)) for share in (0.0, 1.0, 0.4))
+    differs = [not np.array_equal(plain.sample(index)[1], mixed.sample(index)[1]) for index in range(200)]
+    assert 0.3 < np.mean(differs) < 0.5
+    for index in range(50):
+        noisy, clean, sigma, present = drawn.sample(index)
+        assert not np.array_equal(clean, plain.sample(index)[1])
+        assert noisy == pytest.approx(clean, abs=1e-4)
+        assert sigma == present
+
+
+def test_shapes_have_the_colours_of_the_image() -> None:
+    two_colours = np.zeros((64, 64, 3), np.uint8)
+    two_colours[:, 32:] = (40, 80, 160)
+    drawn = soil_images([two_colours], recipe(drawn_share=1.0, noise=[{"kind": "gaussian", "sigma_max": 1e-3}]))
+    for index in range(20):
+        clean = drawn.sample(index)[1]
+        assert clean[..., 1] == pytest.approx(2 * clean[..., 0], abs=1e-6)
+        assert clean[..., 2] == pytest.approx(4 * clean[..., 0], abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
 def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
@@ -210,10 +232,14 @@ def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, level
     assert pairs.sigma_max == pytest.approx(min(1, HEADROOM * max(levels) / 255), rel=1e-6)
 
 
-def test_a_recipe_with_noise_to_be_kept_does_not_go_with_pairs(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_a_recipe_with_noise_to_be_kept_or_with_drawings_does_not_go_with_pairs(
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
     assert take_pairs(pairs, recipe()) == PairSampler(pairs, 32, 0)
     with pytest.raises(RecipeError, match=r"data\.kept_share 0\.1: .*set it to 0"):
         take_pairs(pairs, recipe(kept_share=0.1))
+    with pytest.raises(RecipeError, match=r"data\.drawn_share 0\.1: .*set it to 0"):
+        take_pairs(pairs, recipe(drawn_share=0.1))
 
 
 def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -14,8 +14,9 @@ from pellucid.training.split import in_sizes, split_data
 from .conftest import TINY
 
 
-def recipe(scales: list[float]) -> Recipe:
-    return parse_recipe({**TINY, "data": {**TINY["data"], "scales": scales}}, "tiny")  # type: ignore[dict-item]
+def recipe(scales: list[float], **data: object) -> Recipe:
+    table = {**TINY, "data": {**TINY["data"], "scales": scales, **data}}  # type: ignore[dict-item]
+    return parse_recipe(table, "tiny")
 
 
 def test_what_is_trained_on_is_shown_in_each_size_and_what_is_held_out_in_its_own(clean_folder: Path) -> None:
@@ -27,6 +28,12 @@ def test_what_is_trained_on_is_shown_in_each_size_and_what_is_held_out_in_its_ow
     assert scaled.record == plain.record
     for one, other in zip(plain.held_out, scaled.held_out, strict=True):
         assert np.array_equal(one["noisy"], other["noisy"])
+
+
+def test_nothing_is_drawn_over_what_is_held_out(clean_folder: Path) -> None:
+    plain, drawn = (split_data(recipe([1], drawn_share=share), clean_folder, None) for share in (0.0, 1.0))
+    for one, other in zip(plain.held_out, drawn.held_out, strict=True):
+        assert np.array_equal(one["clean"], other["clean"])
 
 
 def test_a_size_below_a_patch_is_left_out(clean_folder: Path) -> None:

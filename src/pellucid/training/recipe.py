@@ -161,6 +161,9 @@ class DataRecipe(_Table):
     kept_share: float = Field(
         default=0.0, ge=0.0, le=1.0, description="share of clean patches with noise that is to be kept"
     )
+    drawn_share: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="share of clean patches over which shapes are drawn; see `drawing`"
+    )
     scales: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         default=(1.0,),
         min_length=1,

@@ -17,6 +17,7 @@ from pellucid.evaluation.camera.deviation import deviation_map
 from pellucid.evaluation.camera.photograph import Camera
 from pellucid.evaluation.noise import Gaussian
 from pellucid.images import Samples
+from pellucid.training.drawing import draw_shapes
 from pellucid.training.recipe import Recipe
 from pellucid.training.soiling import NoiseSource, noise_source
 
@@ -29,6 +30,8 @@ NAMES = ("noisy", "clean", "sigma", "present")
 #: How far a pair's noisiest patch is trusted to be above the noisiest pair as a whole.
 HEADROOM = 1.25
 _BAND_ROWS = 256
+#: So many pixels of an image lend their colours to the shapes that are drawn over it.
+_N_COLOURS = 64
 
 
 class Sampler(Protocol):
@@ -77,6 +80,8 @@ class PatchSampler:
     kept_share : float
         So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
         Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
+    drawn_share : float
+        Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`drawing`.
     """
 
     images: Sequence[Samples]
@@ -84,6 +89,7 @@ class PatchSampler:
     noise: NoiseSource
     seed: int
     kept_share: float = 0.0
+    drawn_share: float = 0.0
 
     @property
     def sigma_max(self) -> float:
@@ -93,8 +99,7 @@ class PatchSampler:
     def sample(self, index: int) -> Sample:
         """Make sample number `index`; `clean` is in [0, 1], but for noise that is to be kept. See :class:`Sampler`."""
         rng = _generator(self.seed, index)
-        image = self.images[int(rng.integers(len(self.images)))]
-        clean = _draw_cut(rng, image.shape, self.patch_px).of(image)
+        clean = self._cut(rng)
         noise = self.noise.draw(rng)
         keeps_some = rng.random() < self.kept_share
         if isinstance(noise, Camera):
@@ -105,6 +110,15 @@ class PatchSampler:
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
         return noisy, clean, sigma, root_mean_square(noisy - scene) if keeps_some else sigma
+
+    def _cut(self, rng: np.random.Generator) -> Patch:
+        image = self.images[int(rng.integers(len(self.images)))]
+        patch = _draw_cut(rng, image.shape, self.patch_px).of(image)
+        # At a share of 0 no random number is spent: older recipes go on to see what they saw.
+        if self.drawn_share and rng.random() < self.drawn_share:
+            rows, columns = (rng.integers(side, size=_N_COLOURS) for side in image.shape[:2])
+            return draw_shapes(patch, _to_unit(image[rows, columns]), rng)
+        return patch
 
     def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
         """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
@@ -167,7 +181,7 @@ def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
         A lower bound of the noise is above its upper bound.
     """
     data = recipe.data
-    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, data.kept_share)
+    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, data.kept_share, data.drawn_share)
 
 
 def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:
@@ -177,12 +191,14 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
     ------
     RecipeError
         A share of noise is to be kept: in a pair it cannot be told from the noise to be removed. Or sizes are asked
-        for: noise does not stay what it is when an image is scaled down.
+        for: noise does not stay what it is when an image is scaled down. Or drawings: they would be without noise.
     """
     if recipe.data.kept_share:
         raise RecipeError(f"data.kept_share {recipe.data.kept_share:g}: pairs bring their own noise: set it to 0")
     if set(recipe.data.scales) != {1.0}:
         raise RecipeError(f"data.scales {list(recipe.data.scales)}: scaling changes the noise of pairs: set it to [1]")
+    if recipe.data.drawn_share:
+        raise RecipeError(f"data.drawn_share {recipe.data.drawn_share:g}: what is drawn has no noise: set it to 0")
     return PairSampler(pairs, recipe.data.patch_px, recipe.seed)
 
 
