@@ -123,7 +123,8 @@ def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -
     Patches of a clean image lie near a subspace; white noise adds its variance in every direction, so that the smallest
     eigenvalues of the patches' covariance equal the noise's variance (Chen et al., algorithm 1). Three channels leave
     directions enough that no texture reaches. One channel does not: there only patches are used whose gradients are no
-    stronger than the noise would make them (Liu et al., section III).
+    stronger than the noise would make them (Liu et al., section III), and of these the second differences, in which
+    planes and edges along rows or columns leave no trace (the mask of Immerkær).
 
     Parameters
     ----------
@@ -142,6 +143,7 @@ def white_noise_sigma(image: Array, rng: np.random.Generator, factor: int = 1) -
     ----------
     Chen, Zhu, Heng, "An Efficient Statistical Method for Image Noise Level Estimation", ICCV 2015.
     Liu, Tanaka, Okutomi, "Single-Image Noise Level Estimation for Blind Denoising", IEEE TIP 2013.
+    Immerkær, "Fast Noise Variance Estimation", CVIU 1996.
     """
     patches = _cut_patches(image, {factor: _draw_places(image.shape, rng, factor)})
     return math.sqrt(_white_variance(patches[factor]))
@@ -156,19 +158,21 @@ def _white_variance(patches: NDArray[np.float32]) -> float:
 def _weak_texture_variance(patches: NDArray[np.float32]) -> float:
     """Estimate from the patches whose gradients are no stronger than noise of the estimated variance makes them.
 
-    Starts from the smallest eigenvalue of all patches and repeats until it settles (Liu et al., section III).
+    Starts from the smallest eigenvalue of all patches and repeats until it settles (Liu et al., section III). The
+    eigenvalues of what was found scatter more than the mean square of all its second differences, which is the result.
     """
     energies = _gradient_energy(patches)
-    limit = _gradient_energy_limit()
+    limit, power = _of_noise()
     variance = float(_eigenvalues(patches)[0])
     for _ in range(N_ROUNDS):
         weak = energies <= variance * limit
         if weak.sum() < MIN_PATCHES:
-            break
+            return variance
         previous, variance = variance, _shared_variance(patches[weak])
         if abs(variance - previous) <= 0.01 * previous:
             break
-    return variance
+    weak = energies <= variance * limit
+    return _second_difference_power(patches[weak]) / power if weak.sum() >= MIN_PATCHES else variance
 
 
 def _gradient_energy(patches: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -177,11 +181,22 @@ def _gradient_energy(patches: NDArray[np.float32]) -> NDArray[np.float32]:
     return energy
 
 
+def _second_difference_power(patches: NDArray[np.float32]) -> float:
+    """Give the mean square of second differences along rows of those along columns: Immerkær's mask."""
+    differences = np.diff(np.diff(patches, n=2, axis=2), n=2, axis=3)
+    return float(np.mean(np.square(differences), dtype=np.float64))
+
+
 @cache
-def _gradient_energy_limit() -> float:
-    """Give the gradient energy that `NOISE_SHARE` of gray patches of nothing but noise of variance 1 stay within."""
+def _of_noise() -> tuple[float, float]:
+    """Look at gray patches of nothing but noise of variance 1.
+
+    Gives the gradient energy that `NOISE_SHARE` of them stay within, and the power of the second differences of these.
+    """
     noise = np.random.default_rng(0).standard_normal((50_000, 1, PATCH_PX, PATCH_PX), dtype=np.float32)
-    return float(np.quantile(_gradient_energy(noise), NOISE_SHARE))
+    energies = _gradient_energy(noise)
+    limit = float(np.quantile(energies, NOISE_SHARE))
+    return limit, _second_difference_power(noise[energies <= limit])
 
 
 def _shared_variance(patches: NDArray[np.float32]) -> float:
