@@ -170,6 +170,36 @@ def test_shapes_have_the_colours_of_the_image() -> None:
         assert clean[..., 2] == pytest.approx(4 * clean[..., 0], abs=1e-6)
 
 
+def test_noise_of_photographs_is_told_too_strong_in_a_share_of_the_patches() -> None:
+    cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.2}]
+    images = ramps()
+    truth, all_of_them, some = (
+        soil_images(images, recipe(noise=cameras, overstated_share=share)) for share in (0.0, 1.0, 0.4)
+    )
+    differs = []
+    for index in range(60):
+        for mine, theirs in zip(truth.sample(index)[:2], all_of_them.sample(index)[:2], strict=True):
+            assert np.array_equal(mine, theirs)
+        _, _, told, present = all_of_them.sample(index)
+        true = truth.sample(index)[2]
+        assert np.array_equal(present, truth.sample(index)[3])
+        assert np.mean(np.square(told)) >= np.mean(np.square(true)) * (1 - 1e-5)
+        differs.append(not np.array_equal(some.sample(index)[2], true))
+    assert 0.15 < np.mean(differs) < 0.6
+
+
+def test_white_noise_and_what_is_to_be_kept_are_told_as_they_are() -> None:
+    white = [{"kind": "gaussian", "sigma_min": 1.0, "sigma_max": 40.0}]
+    cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.0}]
+    for kept_share, noise in ((0.0, white), (1.0, white), (1.0, cameras)):
+        plain, overstated = (
+            soil_images(ramps(), recipe(noise=noise, kept_share=kept_share, overstated_share=share))
+            for share in (0.0, 1.0)
+        )
+        for index in range(20):
+            assert np.array_equal(plain.sample(index)[2], overstated.sample(index)[2])
+
+
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
 def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
@@ -232,7 +262,7 @@ def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, level
     assert pairs.sigma_max == pytest.approx(min(1, HEADROOM * max(levels) / 255), rel=1e-6)
 
 
-def test_a_recipe_with_noise_to_be_kept_or_with_drawings_does_not_go_with_pairs(
+def test_a_recipe_with_noise_to_be_kept_drawings_or_false_levels_does_not_go_with_pairs(
     pairs: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
     assert take_pairs(pairs, recipe()) == PairSampler(pairs, 32, 0)
@@ -240,6 +270,8 @@ def test_a_recipe_with_noise_to_be_kept_or_with_drawings_does_not_go_with_pairs(
         take_pairs(pairs, recipe(kept_share=0.1))
     with pytest.raises(RecipeError, match=r"data\.drawn_share 0\.1: .*set it to 0"):
         take_pairs(pairs, recipe(drawn_share=0.1))
+    with pytest.raises(RecipeError, match=r"data\.overstated_share 0\.1: .*set it to 0"):
+        take_pairs(pairs, recipe(overstated_share=0.1))
 
 
 def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -164,6 +164,12 @@ class DataRecipe(_Table):
     drawn_share: float = Field(
         default=0.0, ge=0.0, le=1.0, description="share of clean patches over which shapes are drawn; see `drawing`"
     )
+    overstated_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of photographs whose noise is told too strong; see `overstating`",
+    )
     scales: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         default=(1.0,),
         min_length=1,

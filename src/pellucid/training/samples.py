@@ -18,6 +18,7 @@ from pellucid.evaluation.camera.photograph import Camera
 from pellucid.evaluation.noise import Gaussian
 from pellucid.images import Samples
 from pellucid.training.drawing import draw_shapes
+from pellucid.training.overstating import Level, overstate
 from pellucid.training.recipe import Recipe
 from pellucid.training.soiling import NoiseSource, noise_source
 
@@ -82,6 +83,9 @@ class PatchSampler:
         Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     drawn_share : float
         Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`drawing`.
+    overstated_share : float
+        For so large a share of photographs, and of patches without noise, what the network is told is too much: see
+        :func:`overstating.overstate`. Not where noise is to be kept.
     """
 
     images: Sequence[Samples]
@@ -90,6 +94,7 @@ class PatchSampler:
     seed: int
     kept_share: float = 0.0
     drawn_share: float = 0.0
+    overstated_share: float = 0.0
 
     @property
     def sigma_max(self) -> float:
@@ -109,7 +114,9 @@ class PatchSampler:
             clean = self.noise.halved().draw(rng)(scene, rng)
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
-        return noisy, clean, sigma, root_mean_square(noisy - scene) if keeps_some else sigma
+        if keeps_some:
+            return noisy, clean, sigma, root_mean_square(noisy - scene)
+        return noisy, clean, sigma if sigma else self._told(sigma, rng), sigma
 
     def _cut(self, rng: np.random.Generator) -> Patch:
         image = self.images[int(rng.integers(len(self.images)))]
@@ -125,7 +132,14 @@ class PatchSampler:
         noisy, target = camera.pair(clean, rng)
         share = rng.uniform(0, 0.5) if keeps_some else 0.0
         sigma = np.minimum(deviation_map(noisy, target), np.float32(self.sigma_max))
-        return noisy, target + np.float32(share) * (noisy - target), np.float32(1 - share) * sigma, sigma
+        told = np.float32(1 - share) * sigma if keeps_some else self._told(sigma, rng)
+        return noisy, target + np.float32(share) * (noisy - target), told, sigma
+
+    def _told(self, sigma: Level, rng: np.random.Generator) -> Level:
+        """Say how strong the noise is; at a share of 0 no random number is spent."""
+        if self.overstated_share and rng.random() < self.overstated_share:
+            return overstate(sigma, self.sigma_max, rng)
+        return sigma
 
     def batch(self, first: int, size: int) -> Batch:
         """Collate samples `first` to ``first + size - 1``; see :func:`collate`."""
@@ -181,7 +195,8 @@ def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
         A lower bound of the noise is above its upper bound.
     """
     data = recipe.data
-    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, data.kept_share, data.drawn_share)
+    shares = data.kept_share, data.drawn_share, data.overstated_share
+    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, *shares)
 
 
 def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:
@@ -192,6 +207,7 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
     RecipeError
         A share of noise is to be kept: in a pair it cannot be told from the noise to be removed. Or sizes are asked
         for: noise does not stay what it is when an image is scaled down. Or drawings: they would be without noise.
+        Or levels that are too high, which only noise of our making is told.
     """
     if recipe.data.kept_share:
         raise RecipeError(f"data.kept_share {recipe.data.kept_share:g}: pairs bring their own noise: set it to 0")
@@ -199,6 +215,8 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
         raise RecipeError(f"data.scales {list(recipe.data.scales)}: scaling changes the noise of pairs: set it to [1]")
     if recipe.data.drawn_share:
         raise RecipeError(f"data.drawn_share {recipe.data.drawn_share:g}: what is drawn has no noise: set it to 0")
+    if recipe.data.overstated_share:
+        raise RecipeError(f"data.overstated_share {recipe.data.overstated_share:g}: not for pairs: set it to 0")
     return PairSampler(pairs, recipe.data.patch_px, recipe.seed)
 
 
