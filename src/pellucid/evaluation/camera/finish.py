@@ -67,7 +67,7 @@ class Finish:
 
         Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks.
         """
-        squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 0.8)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
+        squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 1.6)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
         log_luma_px, sharpening_px = rng.uniform((np.log(0.5), 0.6), (np.log(3.0), 1.2))
         denoising, luma_px = np.sqrt(squared), np.exp(log_luma_px)
         return cls(*(float(value) for value in (denoising, luma_px, chroma_px, sharpening, sharpening_px)))
