@@ -113,14 +113,16 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
 
 
 def _told(batch: Batch, estimate: Tensor) -> Tensor:
-    """Tell every second image's denoiser the estimate instead of the truth, unless some noise is to be kept.
+    """Tell every second image's denoiser the estimate instead of the truth, where it would be told the truth.
+
+    Not where some noise is to be kept, nor where the level is overstated.
 
     A denoiser that has only ever been told the truth believes every error of the estimator; one that has never been
     told it heeds nobody.
     """
-    keeps_none = (batch["sigma"] == batch["present"]).flatten(1).all(dim=1)
+    is_true = (batch["sigma"] == batch["present"]).flatten(1).all(dim=1)
     is_second = torch.arange(len(estimate), device=estimate.device) % 2 == 1
-    return torch.where((keeps_none & is_second)[:, None, None, None], estimate, batch["sigma"])
+    return torch.where((is_true & is_second)[:, None, None, None], estimate, batch["sigma"])
 
 
 def _mean_psnr(denoised: Tensor, clean: Tensor) -> Tensor:

@@ -51,10 +51,11 @@ class Sampler(Protocol):
         noisy, clean : ndarray, shape (patch_px, patch_px, C), float32
             On the [0, 1] scale, not clipped.
         sigma : float32, or ndarray of shape (patch_px, patch_px, 1), float32
-            Standard deviation of the noise to be removed, on the same scale: what the network is told.
+            What the network is told, on the same scale: standard deviation of the noise to be removed, or more than
+            that where it is overstated.
         present : float32, or ndarray of shape (patch_px, patch_px, 1), float32
             Standard deviation of all the noise there is: what an estimator should find. More than `sigma` where some of
-            it is to be kept.
+            it is to be kept, less where `sigma` is overstated.
         """
         ...
 
