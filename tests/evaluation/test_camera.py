@@ -236,7 +236,7 @@ def test_noise_on_edges_is_left_and_weighed_as_the_noisy_photograph_says():
 
 
 def test_cameras_fill_their_bounds():
-    drawn = cameras(300, CameraRange(scale_low=0.6, quality_low=60, quality_high=90))
+    drawn = cameras(300, CameraRange(scale_low=0.6, quality_low=60, quality_high=90, unfinished_share=0))
     scales = np.array([camera.scale for camera in drawn])
     assert (scales == 1).mean() == pytest.approx(0.5, abs=0.1)
     assert scales.min() == pytest.approx(0.6, abs=0.02)
@@ -253,6 +253,20 @@ def test_cameras_fill_their_bounds():
         assert np.mean([getattr(camera.finish, part) == 0 for camera in drawn]) == pytest.approx(share, abs=0.1)
     red, _, blue = np.array([camera.development.gains for camera in drawn]).T
     assert np.mean(red > blue) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_share_is_developed_from_raw_files():
+    drawn = cameras(300, CameraRange(quality_high=97))
+    unfinished = [camera for camera in drawn if camera.finish == Finish() and camera.jpeg.quality == 97]
+    assert len(unfinished) / 300 == pytest.approx(0.25, abs=0.08)
+    assert not any(camera.jpeg.is_subsampled for camera in unfinished)
+    assert {camera.jpeg.grid_px[1] for camera in unfinished} == set(range(16))
+
+
+def test_sensors_reach_from_bright_light_to_phones_in_the_dark():
+    shots = [SensorRange().draw(rng(seed)).shot for seed in range(600)]
+    assert min(shots) == pytest.approx(100 / (100 * 60_000), rel=0.5)
+    assert max(shots) == pytest.approx(25_600 / (100 * 5_000), rel=0.5)
 
 
 def test_the_mixture_has_its_shares():
@@ -292,6 +306,7 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, scale=2.5), r"scale 2\.5: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
+        (lambda: CameraRange(unfinished_share=1.5), r"unfinished_share 1\.5: give a number between 0 and 1"),
         (lambda: CameraRange(softness_high=5.0), r"softness_high 5\.0: give a number between 1 and 4"),
         (lambda: CameraRange(scale_low=1.9), r"scale_low 1\.9: give .* scale_high \(1\.75\), which is at most 2"),
         (lambda: CameraRange(quality_low=90, quality_high=80), r"quality_low 90: give .* quality_high \(80\)"),

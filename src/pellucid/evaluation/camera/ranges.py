@@ -25,7 +25,8 @@ class CameraRange:
     """Cameras of any make with any settings.
 
     Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
-    anywhere, as they do in crops.
+    anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
+    stored as finely as can be.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ class CameraRange:
         The most that an image is enlarged before it is taken, in [1, 4].
     quality_low, quality_high : int
         Bounds of JPEG's quality, both drawn as often as any other.
+    unfinished_share : float
+        The share that is developed from raw files, in [0, 1].
 
     Raises
     ------
@@ -49,6 +52,7 @@ class CameraRange:
     softness_high: float = 2.5
     quality_low: int = 50
     quality_high: int = 100
+    unfinished_share: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale_low <= self.scale_high <= 2:
@@ -63,6 +67,8 @@ class CameraRange:
                 f"quality_low {self.quality_low}: give a whole number from 1 to quality_high ({self.quality_high}), "
                 "which is at most 100"
             )
+        if not 0 <= self.unfinished_share <= 1:
+            raise ParameterError(f"unfinished_share {self.unfinished_share}: give a number between 0 and 1")
 
     def draw(self, rng: np.random.Generator) -> Camera:
         """Draw a camera; `rng` is the only source of randomness."""
@@ -74,6 +80,8 @@ class CameraRange:
         quality = int(rng.integers(self.quality_low, self.quality_high + 1))
         jpeg = Jpeg(quality, bool(rng.integers(2)), _draw_places(rng, _GRID_PX))
         softness = float(rng.uniform(1, self.softness_high)) if rng.random() < 0.5 else 1.0
+        if rng.random() < self.unfinished_share:
+            finish, jpeg = Finish(), Jpeg(self.quality_high, grid_px=jpeg.grid_px)
         return Camera(sensor, mosaic, development, finish, scale, jpeg, softness)
 
 

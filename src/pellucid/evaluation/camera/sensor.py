@@ -91,7 +91,7 @@ class SensorRange:
 
     iso_low: float = 100.0
     iso_high: float = 25600.0
-    electrons_low: float = 10_000.0
+    electrons_low: float = 5_000.0
     electrons_high: float = 60_000.0
 
     def __post_init__(self) -> None:
