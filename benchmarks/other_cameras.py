@@ -2,15 +2,17 @@
 
 The clean images of FOLDER are taken by cameras built of other parts than those that training imitates: OpenCV's
 edge-aware demosaicing, the curve of sRGB, libjpeg by Pillow, and no smoothing or sharpening, as phones' raw files are
-developed. Half of the cameras see only a soft quarter of the image. Our default is told nothing; FFDNet is told one
-level for all images of a camera, of which the best counts. Printed is the mean PSNR in dB of what would be saved, in 8
-bits, against the same photograph without noise.
+developed; some see only a soft quarter of the image. Others are scanned with gray grain, or are black and white and
+stored in colour. Our default is told nothing; FFDNet is told one level for all images of a camera, of which the best
+counts. Printed is the mean PSNR in dB of what would be saved, in 8 bits, against the same photograph without noise.
 """
 
 import argparse
 import io
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,6 +28,8 @@ from pellucid.evaluation.noise import Image
 from pellucid.evaluation.surroundings import surroundings
 from pellucid.runtime import default_threads
 
+Pair = tuple[Image, Image]
+
 SIGMAS = (5, 10, 15, 25, 40, 55)
 #: Of daylight, by which red, green and blue are multiplied, and how bright white is before that.
 GAINS, EXPOSURE = np.array([2.0, 1.0, 1.6], np.float32), 0.9
@@ -35,26 +39,15 @@ BLACK, RANGE = 0.05, 1.35
 
 @dataclass(frozen=True)
 class Shot:
-    """A camera's variance, ``shot * light + read``, the JPEG quality of its files or None, and whether it is soft."""
+    """A camera's variance, ``shot * light + read``, the JPEG quality of its files if any, and whether it is soft."""
 
     shot: float
     read: float
-    quality: int | None
-    is_soft: bool
+    quality: int | None = None
+    is_soft: bool = False
 
 
-SHOTS = {
-    "little noise, PNG": Shot(5e-4, 2e-6, None, False),
-    "little noise, soft, JPEG 95": Shot(5e-4, 2e-6, 95, True),
-    "some noise, PNG": Shot(3e-3, 6e-5, None, False),
-    "some noise, soft, JPEG 90": Shot(3e-3, 6e-5, 90, True),
-    "much noise, PNG": Shot(1.2e-2, 6e-4, None, False),
-    "much noise, soft, PNG": Shot(1.2e-2, 6e-4, None, True),
-    "much noise, JPEG 80": Shot(1.2e-2, 6e-4, 80, False),
-}
-
-
-def take(clean: Image, camera: Shot, rng: np.random.Generator) -> tuple[Image, Image]:
+def take(clean: Image, rng: np.random.Generator, *, camera: Shot) -> Pair:
     """Take a photograph of a clean image, with noise and without."""
     height, width = (side // 2 * 2 for side in clean.shape[:2])
     seen = clean[:height, :width]
@@ -64,6 +57,15 @@ def take(clean: Image, camera: Shot, rng: np.random.Generator) -> tuple[Image, I
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(camera.shot * light + camera.read)
     noisy, target = (_developed(raw, camera.quality) for raw in (light + noise, light))
     return noisy, target
+
+
+def scan(clean: Image, rng: np.random.Generator, *, sigma: float, size_px: float, is_gray: bool = False) -> Pair:
+    """Add grain, alike in all colours and in neighbours; to a photograph in black and white, if it is to be one."""
+    target = np.repeat(clean.mean(axis=2, keepdims=True), 3, axis=2) if is_gray else clean
+    grain = rng.standard_normal(clean.shape[:2], np.float32)
+    if size_px:
+        grain = cv2.GaussianBlur(grain, (0, 0), size_px)
+    return saved(target + np.float32(sigma / grain.std()) * grain[..., None]), saved(target)
 
 
 def _developed(raw: NDArray[np.float32], quality: int | None) -> Image:
@@ -94,10 +96,30 @@ def _mosaic(colors: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
+WAYS: dict[str, Callable[[Image, np.random.Generator], Pair]] = {
+    "little noise, PNG": partial(take, camera=Shot(5e-4, 2e-6)),
+    "little noise, soft, JPEG 95": partial(take, camera=Shot(5e-4, 2e-6, 95, is_soft=True)),
+    "some noise, PNG": partial(take, camera=Shot(3e-3, 6e-5)),
+    "some noise, soft, JPEG 90": partial(take, camera=Shot(3e-3, 6e-5, 90, is_soft=True)),
+    "much noise, PNG": partial(take, camera=Shot(1.2e-2, 6e-4)),
+    "much noise, soft, PNG": partial(take, camera=Shot(1.2e-2, 6e-4, is_soft=True)),
+    "much noise, JPEG 80": partial(take, camera=Shot(1.2e-2, 6e-4, 80)),
+    "fine gray grain": partial(scan, sigma=12 / 255, size_px=0),
+    "coarse gray grain": partial(scan, sigma=12 / 255, size_px=1.0),
+    "black and white, fine grain": partial(scan, sigma=12 / 255, size_px=0, is_gray=True),
+    "black and white, coarse": partial(scan, sigma=12 / 255, size_px=1.0, is_gray=True),
+}
+
+
 def saved(image: Image) -> Image:
     """Give what a file of 8 bits would hold."""
     levels: Image = np.rint(np.clip(image, 0, 1) * 255) / np.float32(255)
     return levels
+
+
+def measure(denoise: Callable[[Image], Image], pairs: list[Pair]) -> float:
+    """Give the mean PSNR over pairs."""
+    return float(np.mean([psnr(clean, saved(denoise(noisy))) for noisy, clean in pairs]))
 
 
 def main() -> None:
@@ -111,18 +133,18 @@ def main() -> None:
     print(surroundings())
     images = [load_clean(path) for path in expand([options.folder])[:: options.every]]
     ours = {name: Denoiser(name) for name in options.models}
-    print(f"{len(images)} images{'noisy':>25}" + "".join(f"{Path(name).name:>14}" for name in ours) + "   FFDNet, told")
+    names = ("noisy", *(Path(name).name for name in ours), "FFDNet")
+    print(f"{f'{len(images)} images':<28}" + "".join(f"{name:>10}" for name in names) + ", told")
     with tempfile.TemporaryDirectory() as scratch:
         setup = Setup(n_channels=3, n_threads=default_threads(), scratch=Path(scratch), peers=options.peers)
         peer = find_method("ffdnet").prepare(setup)
-        for label, camera in SHOTS.items():
-            pairs = [take(image, camera, np.random.default_rng(number)) for number, image in enumerate(images)]
-            before = np.mean([psnr(target, noisy) for noisy, target in pairs])
-            means = [np.mean([psnr(clean, saved(net.denoise(noisy))) for noisy, clean in pairs]) for net in ours.values()]
-            told = {s: np.mean([psnr(clean, saved(peer(noisy, s / 255))) for noisy, clean in pairs]) for s in SIGMAS}
+        for label, way in WAYS.items():
+            pairs = [way(image, np.random.default_rng(number)) for number, image in enumerate(images)]
+            means = [measure(lambda noisy: noisy, pairs), *(measure(net.denoise, pairs) for net in ours.values())]
+            told = {sigma: measure(lambda noisy, s=sigma: peer(noisy, s / 255), pairs) for sigma in SIGMAS}
             best = max(told, key=told.__getitem__)
-            cells = "".join(f"{value:>14.2f}" for value in means)
-            print(f"{label:<28}{before:>7.2f}{cells}{told[best]:>12.2f}, {best}", flush=True)
+            cells = "".join(f"{value:>10.2f}" for value in (*means, told[best]))
+            print(f"{label:<28}{cells}, {best}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from skimage.data import astronaut
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.finish import Finish
 from pellucid.evaluation.camera.mosaic import Mosaic
 from pellucid.evaluation.camera.photograph import Camera, Plain
 from pellucid.evaluation.camera.ranges import CameraRange, PhotographRange
-from pellucid.evaluation.camera.sensor import Sensor, SensorRange
+from pellucid.evaluation.camera.sensor import SILENT, Sensor, SensorRange
 from pellucid.evaluation.compression import TO_YCBCR, Jpeg
 from pellucid.evaluation.metrics import psnr
 from pellucid.evaluation.noise import Gaussian, GaussianRange
@@ -23,7 +24,6 @@ IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 PLAIN_CAMERA = Camera(
     Sensor(1e-3, 1e-5), Mosaic("bilinear"), Development(0.0, (1.0, 1.0, 1.0), IDENTITY), Finish(), 1.0, Jpeg(100)
 )
-SILENT = Sensor(0.0, 0.0)
 
 
 def rng(seed=0):
@@ -64,7 +64,7 @@ def test_any_size_and_camera_gives_levels_of_8_bits(height, width, channels, see
 
 @pytest.mark.parametrize("seed", range(12))
 def test_without_noise_both_are_the_same(seed):
-    noisy, target = replace(CameraRange().draw(rng(seed)), sensor=SILENT).pair(PHOTO, rng())
+    noisy, target = replace(CameraRange().draw(rng(seed)), sensor=SILENT, film=None).pair(PHOTO, rng())
     assert np.array_equal(noisy, target)
 
 
@@ -235,6 +235,61 @@ def test_noise_on_edges_is_left_and_weighed_as_the_noisy_photograph_says():
         assert found == pytest.approx(smooth + (1 - share) * (plane - smooth), abs=1e-4)
 
 
+@pytest.mark.parametrize("size_px", [0.0, 1.2])
+@pytest.mark.parametrize("colored", [0.0, 0.4, 1.0])
+def test_grain_is_as_strong_as_its_equation_says_and_as_alike(size_px, colored):
+    tones = np.full((3, 200, 200), 0.5, np.float32)
+    grain = Film(0.05, size_px, colored)(tones, rng()) - 0.5
+    assert grain.std(axis=(1, 2)) == pytest.approx(0.05, rel=0.05)
+    assert np.corrcoef(grain.reshape(3, -1))[0, 1] == pytest.approx(1 - colored, abs=0.05)
+    # Of a bell curve with itself one pixel aside.
+    expected = math.exp(-1 / (4 * size_px**2)) if size_px else 0.0
+    assert correlation(grain[0]) == pytest.approx(expected, abs=0.05)
+
+
+def test_grain_is_strongest_in_the_middle_and_shifts_nothing():
+    tones = np.broadcast_to(np.array([0, 0.1, 0.5, 0.9, 1], np.float32), (3, 20_000, 5))
+    grain = Film(0.1, bend=1.0)(tones, rng()) - tones
+    deviation = grain.std(axis=(0, 1))
+    assert deviation == pytest.approx([0, 0.036, 0.1, 0.036, 0], abs=0.003)
+    assert grain.mean(axis=(0, 1)) == pytest.approx(0, abs=2e-3)
+
+
+def test_a_scan_has_the_grain_of_its_film_alone():
+    camera = replace(PLAIN_CAMERA, sensor=SILENT, film=Film(0.06, 1.0))
+    noisy, target = camera.pair(PHOTO, rng())
+    silent = replace(camera, film=None).pair(PHOTO, rng())
+    assert np.array_equal(target, silent[0])
+    grain = (noisy - target)[np.abs(target - 0.5).max(axis=2) < 0.1]
+    assert grain.std() == pytest.approx(0.06, rel=0.15)
+    assert np.corrcoef(grain.T)[0, 2] > 0.95
+
+
+def test_a_photograph_in_black_and_white_has_gray_noise():
+    noisy, target = replace(PLAIN_CAMERA, finish=Finish(saturation=0.0)).pair(PHOTO, rng())
+    for image in (noisy, target):
+        assert np.ptp(image, axis=2).max() <= 1 / 255
+    colored = PLAIN_CAMERA.pair(PHOTO, rng())[1]
+    assert target[..., 0] == pytest.approx(colored @ TO_YCBCR[0], abs=3 / 255)
+
+
+def test_a_camera_that_is_good_at_colour_leaves_none_of_its_noise():
+    noisy, target = replace(PLAIN_CAMERA, finish=Finish(chroma_denoising=1.0)).pair(flat(0.5), rng())
+    chroma = ((noisy - target) @ TO_YCBCR.T)[..., 1:]
+    assert np.abs(chroma).max() <= 1 / 255
+    assert (noisy - target).std() > 0.007
+
+
+def test_brighter_shadows_have_more_noise():
+    deviations = []
+    for gamma in (2.2, 3.4):
+        development = replace(PLAIN_CAMERA.development, gamma=gamma)
+        noisy, target = replace(PLAIN_CAMERA, development=development).pair(flat(0.2), rng())
+        assert target.mean() == pytest.approx(0.2, abs=0.02)
+        deviations.append((noisy - target).std())
+    assert deviations[1] > 1.5 * deviations[0]
+
+
 def test_cameras_fill_their_bounds():
     drawn = cameras(300, CameraRange(scale_low=0.6, quality_low=60, quality_high=90, unfinished_share=0))
     scales = np.array([camera.scale for camera in drawn])
@@ -253,14 +308,32 @@ def test_cameras_fill_their_bounds():
         assert np.mean([getattr(camera.finish, part) == 0 for camera in drawn]) == pytest.approx(share, abs=0.1)
     red, _, blue = np.array([camera.development.gains for camera in drawn]).T
     assert np.mean(red > blue) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([camera.development.gamma == 2.2 for camera in drawn]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([camera.finish.saturation == 0 for camera in drawn]) == pytest.approx(0.1, abs=0.05)
+    assert np.mean([camera.finish.saturation == 1 for camera in drawn]) == pytest.approx(0.6, abs=0.1)
+    assert np.mean([camera.finish.chroma_denoising > 0 for camera in drawn]) == pytest.approx(0.3, abs=0.1)
+    # Green of the camera's red, of what the screen calls red: none where colours are not mixed.
+    mixed = [camera.development.camera_from_rgb[0][1] for camera in drawn]
+    assert min(mixed) < 0.03
+    assert max(mixed) > 0.3
+
+
+def test_films_fill_their_bounds():
+    drawn = [Film.draw(rng(seed)) for seed in range(300)]
+    sigmas = np.array([film.sigma for film in drawn]) * 255
+    assert sigmas.min() == pytest.approx(2, rel=0.1)
+    assert sigmas.max() == pytest.approx(30, rel=0.1)
+    assert np.mean([film.colored == 0 for film in drawn]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([film.size_px == 0 for film in drawn]) == pytest.approx(1 / 3, abs=0.1)
 
 
 def test_a_share_is_developed_from_raw_files():
     drawn = cameras(300, CameraRange(quality_high=97))
-    unfinished = [camera for camera in drawn if camera.finish == Finish() and camera.jpeg.quality == 97]
+    plain = [camera for camera in drawn if replace(camera.finish, saturation=1.0) == Finish()]
+    unfinished = [camera for camera in plain if camera.jpeg.quality == 97]
     assert len(unfinished) / 300 == pytest.approx(0.25, abs=0.08)
     assert not any(camera.jpeg.is_subsampled for camera in unfinished)
-    assert {camera.jpeg.grid_px[1] for camera in unfinished} == set(range(16))
+    assert len({camera.jpeg.grid_px[1] for camera in unfinished}) > 12
 
 
 def test_sensors_reach_from_bright_light_to_phones_in_the_dark():
@@ -271,10 +344,12 @@ def test_sensors_reach_from_bright_light_to_phones_in_the_dark():
 
 def test_the_mixture_has_its_shares():
     source = PhotographRange(CameraRange(), GaussianRange(0.01, 0.2), gaussian_share=0.3, clean_share=0.2)
-    drawn = [source.draw(rng(seed)) for seed in range(600)]
+    drawn = [source.draw(rng(seed)) for seed in range(3000)]
     is_plain = [isinstance(way, Plain) for way in drawn]
     untouched = [way == Plain(Gaussian(0.0)) for way in drawn]
-    silent = [isinstance(way, Camera) and way.sensor.is_silent for way in drawn]
+    silent = [isinstance(way, Camera) and way.sensor.is_silent and way.film is None for way in drawn]
+    film = [isinstance(way, Camera) and way.film is not None for way in drawn]
+    assert np.mean(film) == pytest.approx(0.15 * 0.5, abs=0.03)
     assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
     assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
     assert np.mean(silent) == pytest.approx(0.1, abs=0.04)
@@ -306,6 +381,15 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, scale=2.5), r"scale 2\.5: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
+        (lambda: CameraRange(film_share=-0.5), r"film_share -0\.5: give a number between 0 and 1"),
+        (lambda: Film(-1.0), r"sigma -1\.0: give a number at least 0"),
+        (lambda: Film(0.1, size_px=-1), "size_px -1: give a number at least 0"),
+        (lambda: Film(0.1, colored=2), "colored 2: give a number between 0 and 1"),
+        (lambda: Film(0.1, bend=0), "bend 0: give a number more than 0"),
+        (lambda: replace(PLAIN_CAMERA, film=Film(0.1)), "film: its grain is all the noise there is: give a silent"),
+        (lambda: Finish(saturation=-1), "saturation -1: give a number at least 0"),
+        (lambda: Finish(chroma_denoising=2), "chroma_denoising 2: give a number between 0 and 1"),
+        (lambda: Development(0.5, (1, 1, 1), IDENTITY, gamma=0.5), r"gamma 0\.5: give a number at least 1"),
         (lambda: CameraRange(unfinished_share=1.5), r"unfinished_share 1\.5: give a number between 0 and 1"),
         (lambda: CameraRange(softness_high=5.0), r"softness_high 5\.0: give a number between 1 and 4"),
         (lambda: CameraRange(scale_low=1.9), r"scale_low 1\.9: give .* scale_high \(1\.75\), which is at most 2"),

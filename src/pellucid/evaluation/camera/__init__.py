@@ -6,6 +6,7 @@ A clean image and a random generator enter, a pair leaves. Nothing here knows of
 `camera.development`      colours and tones between the sensor and the screen, and back
 `camera.mosaic`           one colour for each pixel, and three again
 `camera.sensor`           the noise itself
+`camera.film`             grain, where there is film before the sensor
 `camera.finish`           what the camera does against noise and for sharpness
 `camera.photograph`       all of it in its order: what a caller needs
 `camera.ranges`           such cameras at random, mixed with other noise and with none

@@ -29,14 +29,13 @@ _XYZ_FROM_RGB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0
 #: By how much a camera's colours are mixed, relative to those: not at all, where each sees what the screen shows, or
 #: more. An estimator that had only seen noise mixed as theirs saw 20% too little of what was not.
 _MIXED_LOW, _MIXED_HIGH = 0.0, 1.2
-_GAMMA = np.float32(2.2)
 #: Above this share of white a pixel counts as on its way to being full (sec. 3.3, t).
 _NEARLY_FULL = 0.9
 #: A tone curve is inverted by a table, whose steps divide those of 8-bit levels.
 _N_STEPS = 255 * 32
 #: Values of a normal variable that are equally likely, of variance 1. Means over them stay true where black cuts the
 #: curve off, and where its slope has no bound; those over Gauss and Hermite's five miss a third.
-_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 8) for i in range(8)])
+_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 16) for i in range(16)])
 _QUANTILES /= np.sqrt(np.mean(np.square(_QUANTILES)))
 
 
@@ -44,7 +43,7 @@ _QUANTILES /= np.sqrt(np.mean(np.square(_QUANTILES)))
 class Development:
     r"""White balance, colour matrix and tone curve.
 
-    .. math:: z = M^{-1} (g \cdot y), \qquad u = z^{1/2.2}, \qquad v = (1 - c)\,u + c\,(3 u^2 - 2 u^3)
+    .. math:: z = M^{-1} (g \cdot y), \qquad u = z^{1/\gamma}, \qquad v = (1 - c)\,u + c\,(3 u^2 - 2 u^3)
 
     y are raw values, z linear values of sRGB, and v what is displayed: sec. 3.3 to 3.6, where the curve's contrast c
     is 1.
@@ -57,6 +56,8 @@ class Development:
         g, by which red, green and blue are multiplied, at least 1: white has the raw values ``1 / gains``.
     camera_from_rgb : three rows of three floats
         M, linear sRGB to the camera's colours. Rows sum to 1, so that white stays white.
+    gamma : float, default 2.2
+        At least 1; more where the shadows have been brightened, and their noise with them.
 
     Raises
     ------
@@ -67,6 +68,7 @@ class Development:
     contrast: float
     gains: Row
     camera_from_rgb: tuple[Row, Row, Row]
+    gamma: float = 2.2
 
     def __post_init__(self) -> None:
         if not 0 <= self.contrast <= 1:
@@ -75,21 +77,19 @@ class Development:
             raise ParameterError(f"gains {self.gains}: give three numbers at least 1")
         if not np.allclose(np.sum(self.camera_from_rgb, axis=1), 1, atol=1e-5):
             raise ParameterError(f"camera_from_rgb {self.camera_from_rgb}: give rows that sum to 1")
+        if not self.gamma >= 1:
+            raise ParameterError(f"gamma {self.gamma}: give a number at least 1")
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
-        """Draw one: any contrast; gains wider than those of sec. 3.3, under lamps red's and blue's exchanged; a mean of
-        cameras, more or less mixed.
-        """
+        """Draw one: any contrast, gains wider than those of sec. 3.3, and half of the curves not that of a screen."""
         exposure = max(1.0, 1 / rng.normal(0.8, 0.1))
         more, less = rng.uniform(1.6, 2.6), rng.uniform(1.1, 1.9)
+        # By daylight red is weaker than blue, under lamps blue.
         red, blue = (more, less) if rng.random() < 0.5 else (less, more)
-        shares = rng.exponential(size=len(_CAMERAS_FROM_XYZ))
-        matrix = np.tensordot(shares, _CAMERAS_FROM_XYZ, axes=1) @ _XYZ_FROM_RGB
-        mixed = matrix / matrix.sum(axis=1, keepdims=True) - np.eye(3)
-        rows = (np.eye(3) + rng.uniform(_MIXED_LOW, _MIXED_HIGH) * mixed).tolist()
         gains = (float(exposure * red), float(exposure), float(exposure * blue))
-        return cls(float(rng.random()), gains, (tuple(rows[0]), tuple(rows[1]), tuple(rows[2])))
+        gamma = float(rng.uniform(1.8, 3.4)) if rng.random() < 0.5 else 2.2
+        return cls(float(rng.random()), gains, _draw_matrix(rng), gamma)
 
     def to_raw(self, displayed: Planes) -> Planes:
         r"""Undo the development.
@@ -134,7 +134,7 @@ class Development:
 
     def encode(self, linear: Planes) -> Planes:
         """Apply the tone curve to linear values of any shape, clipped to [0, 1]; float32."""
-        root = np.clip(linear, 0, 1) ** (1 / _GAMMA)
+        root = np.clip(linear, 0, 1) ** np.float32(1 / self.gamma)
         displayed: Planes = root + np.float32(self.contrast) * (root * root * (3 - 2 * root) - root)
         return displayed
 
@@ -174,7 +174,16 @@ class Development:
     @cached_property
     def _linear_values(self) -> Planes:
         """Give the linear value of each step of what is displayed, shape (_N_STEPS + 1,)."""
-        linear = np.linspace(0, 1, 2049, dtype=np.float32) ** _GAMMA
+        linear = np.linspace(0, 1, 2049, dtype=np.float32) ** np.float32(self.gamma)
         displayed = np.linspace(0, 1, _N_STEPS + 1)
         roots = np.interp(displayed, self.encode(linear), np.linspace(0, 1, 2049))
-        return roots.astype(np.float32) ** _GAMMA
+        return roots.astype(np.float32) ** np.float32(self.gamma)
+
+
+def _draw_matrix(rng: np.random.Generator) -> tuple[Row, Row, Row]:
+    """Draw from linear sRGB to a camera's colours: a mean of cameras, more or less mixed."""
+    shares = rng.exponential(size=len(_CAMERAS_FROM_XYZ))
+    matrix = np.tensordot(shares, _CAMERAS_FROM_XYZ, axes=1) @ _XYZ_FROM_RGB
+    mixed = matrix / matrix.sum(axis=1, keepdims=True) - np.eye(3)
+    rows = (np.eye(3) + rng.uniform(_MIXED_LOW, _MIXED_HIGH) * mixed).tolist()
+    return tuple(rows[0]), tuple(rows[1]), tuple(rows[2])

@@ -19,7 +19,7 @@ _NO_BLUR_PX = 0.25
 
 @dataclass(frozen=True)
 class Finish:
-    r"""Denoising of brightness by local variance, of colour by a blur, and an unsharp mask on brightness.
+    r"""Denoising of brightness by local variance, of colour by a blur, an unsharp mask on brightness, and saturation.
 
     .. math:: y' = b + \bigl(1 - s \min(1, \sigma^2 / v)\bigr) (y - b), \qquad y'' = y' + a\,(y' - G y')
 
@@ -27,6 +27,9 @@ class Finish:
     contributes to it, which a camera knows for each ISO. Flat places are smoothed and edges kept, with the noise on
     them: Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980, eq. 4 to 6,
     blended with the input by s. The unsharp mask: Gonzalez and Woods, "Digital Image Processing", sec. 3.6.
+
+    Noise of colour that is left after the blur is weakened, as a camera does that is good at it; and colours are made
+    stronger or weaker, noise and all, down to a photograph in black and white.
 
     The weights are found in the noisy photograph and used for both. Thus the clean one loses just the detail that the
     noisy one has lost, and the difference of both is noise.
@@ -41,6 +44,10 @@ class Finish:
         a, at least 0.
     sharpening_px : float
         Deviation of the mask's blur G, at least 0.
+    chroma_denoising : float
+        The share of colour's noise that goes, in [0, 1].
+    saturation : float
+        What colours are multiplied by, at least 0; 0 is black and white.
 
     Raises
     ------
@@ -53,11 +60,14 @@ class Finish:
     chroma_px: float = 0.0
     sharpening: float = 0.0
     sharpening_px: float = 0.0
+    chroma_denoising: float = 0.0
+    saturation: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.denoising <= 1:
-            raise ParameterError(f"denoising {self.denoising}: give a number between 0 and 1")
-        for name in ("luma_px", "chroma_px", "sharpening", "sharpening_px"):
+        for name in ("denoising", "chroma_denoising"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParameterError(f"{name} {getattr(self, name)}: give a number between 0 and 1")
+        for name in ("luma_px", "chroma_px", "sharpening", "sharpening_px", "saturation"):
             if not getattr(self, name) >= 0:
                 raise ParameterError(f"{name} {getattr(self, name)}: give a number at least 0")
 
@@ -65,12 +75,16 @@ class Finish:
     def draw(cls, rng: np.random.Generator) -> Self:
         """Draw one. Of four cameras, one leaves brightness alone, one colour, and two do not sharpen.
 
-        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks.
+        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks. Of ten, three
+        weaken the noise of colour, one gives black and white, and three change the colours.
         """
         squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 1.6)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
         log_luma_px, sharpening_px = rng.uniform((np.log(0.5), 0.6), (np.log(3.0), 1.2))
         denoising, luma_px = np.sqrt(squared), np.exp(log_luma_px)
-        return cls(*(float(value) for value in (denoising, luma_px, chroma_px, sharpening, sharpening_px)))
+        chroma_denoising = np.sqrt(rng.random()) if rng.random() < 0.3 else 0.0
+        saturation = (0.0, *[rng.uniform(0, 1.6)] * 3, *[1.0] * 6)[rng.integers(10)]
+        drawn = denoising, luma_px, chroma_px, sharpening, sharpening_px, chroma_denoising, saturation
+        return cls(*(float(value) for value in drawn))
 
     def __call__(self, pair: Planes) -> Planes:
         """Finish a photograph.
@@ -91,9 +105,11 @@ class Finish:
             luma = self._smooth(luma)
         if self.chroma_px >= _NO_BLUR_PX:
             chroma = convolve(chroma, gaussian_kernel(self.chroma_px))
+        if self.chroma_denoising:
+            chroma[:, 0] -= np.float32(self.chroma_denoising) * (chroma[:, 0] - chroma[:, 1])
         if self.sharpening and self.sharpening_px >= _NO_BLUR_PX:
             luma = luma + np.float32(self.sharpening) * (luma - convolve(luma, gaussian_kernel(self.sharpening_px)))
-        return mix(TO_RGB, np.concatenate([luma[None], chroma]))
+        return mix(TO_RGB, np.concatenate([luma[None], np.float32(self.saturation) * chroma]))
 
     def _smooth(self, luma: Planes) -> Planes:
         """Denoise the brightness (2, H, W) of the noisy and the clean one."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.filters import Planes, mix, resize
 from pellucid.evaluation.camera.finish import Finish
 from pellucid.evaluation.camera.mosaic import Mosaic
@@ -80,11 +81,13 @@ class Camera:
     softness : float
         In [1, 4]. So many times the clean image's upper left part is enlarged to fill its whole size: sensors have more
         pixels than lenses, focus and steady hands have detail for.
+    film : Film or None
+        What the photograph is scanned from: its grain is all the noise there is, and the sensor has to be silent.
 
     Raises
     ------
     ParameterError
-        The scale or the softness is out of its bounds.
+        The scale or the softness is out of its bounds, or there is a film and the sensor is not silent.
     """
 
     sensor: Sensor
@@ -94,12 +97,15 @@ class Camera:
     scale: float
     jpeg: Jpeg
     softness: float = 1.0
+    film: Film | None = None
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale <= 2:
             raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 2")
         if not 1 <= self.softness <= 4:
             raise ParameterError(f"softness {self.softness}: give a number between 1 and 4")
+        if self.film is not None and not self.sensor.is_silent:
+            raise ParameterError("film: its grain is all the noise there is: give a silent sensor")
 
     def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
         """Take the photograph; see :class:`PairDegradation`. Of a gray image, the brightness of both is given.
@@ -136,6 +142,9 @@ class Camera:
         gains = self.mosaic.sample(np.broadcast_to(self.development.balance(), raw.shape))
         linear = self.development.to_linear(self.mosaic.interpolate(np.stack([noisy_raw, clean_raw]) * gains))
         noisy, clean = linear[:, 0], linear[:, 1]
+        if self.film is not None:
+            tones = self.development.encode(clean)
+            return np.stack([self.film(tones, rng), tones], axis=1)
         if self.sensor.is_silent:
             return self.development.encode(linear)
         variance = self.development.variance_of_linear(self.sensor.variance(raw), self.mosaic.covariances)

@@ -9,10 +9,11 @@ import numpy as np
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.finish import Finish
 from pellucid.evaluation.camera.mosaic import Mosaic
 from pellucid.evaluation.camera.photograph import Camera, Plain
-from pellucid.evaluation.camera.sensor import Sensor, SensorRange
+from pellucid.evaluation.camera.sensor import SILENT, SensorRange
 from pellucid.evaluation.compression import Jpeg
 from pellucid.evaluation.noise import Gaussian, GaussianRange
 
@@ -26,7 +27,7 @@ class CameraRange:
 
     Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
     anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
-    stored as finely as can be.
+    stored as finely as can be; of another the noise is the grain of film.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ class CameraRange:
         Bounds of JPEG's quality, both drawn as often as any other.
     unfinished_share : float
         The share that is developed from raw files, in [0, 1].
+    film_share : float
+        The share that is scanned from film, in [0, 1].
 
     Raises
     ------
@@ -53,6 +56,7 @@ class CameraRange:
     quality_low: int = 50
     quality_high: int = 100
     unfinished_share: float = 0.25
+    film_share: float = 0.15
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale_low <= self.scale_high <= 2:
@@ -67,8 +71,9 @@ class CameraRange:
                 f"quality_low {self.quality_low}: give a whole number from 1 to quality_high ({self.quality_high}), "
                 "which is at most 100"
             )
-        if not 0 <= self.unfinished_share <= 1:
-            raise ParameterError(f"unfinished_share {self.unfinished_share}: give a number between 0 and 1")
+        for name in ("unfinished_share", "film_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParameterError(f"{name} {getattr(self, name)}: give a number between 0 and 1")
 
     def draw(self, rng: np.random.Generator) -> Camera:
         """Draw a camera; `rng` is the only source of randomness."""
@@ -81,8 +86,12 @@ class CameraRange:
         jpeg = Jpeg(quality, bool(rng.integers(2)), _draw_places(rng, _GRID_PX))
         softness = float(rng.uniform(1, self.softness_high)) if rng.random() < 0.5 else 1.0
         if rng.random() < self.unfinished_share:
-            finish, jpeg = Finish(), Jpeg(self.quality_high, grid_px=jpeg.grid_px)
-        return Camera(sensor, mosaic, development, finish, scale, jpeg, softness)
+            finish = Finish(saturation=finish.saturation)
+            jpeg = Jpeg(self.quality_high, grid_px=jpeg.grid_px)
+        film = None
+        if rng.random() < self.film_share:
+            sensor, film = SILENT, Film.draw(rng)
+        return Camera(sensor, mosaic, development, finish, scale, jpeg, softness, film)
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ class PhotographRange:
         if lot < self.clean_share / 2:
             return Plain(Gaussian(0.0))
         if lot < self.clean_share:
-            return replace(self.cameras.draw(rng), sensor=Sensor(0.0, 0.0))
+            return replace(self.cameras.draw(rng), sensor=SILENT, film=None)
         if lot < self.clean_share + self.gaussian_share:
             return Plain(self.gaussian.draw(rng))
         return self.cameras.draw(rng)

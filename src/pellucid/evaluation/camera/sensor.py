@@ -64,6 +64,10 @@ class Sensor:
         return self.shot == 0 == self.read
 
 
+#: A sensor without noise.
+SILENT = Sensor(0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class SensorRange:
     r"""Sensors of phones and of cameras, at any ISO.
