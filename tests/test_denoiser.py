@@ -234,13 +234,26 @@ def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
     gains = []
     for seed in range(6):
         rng = np.random.default_rng([seed, 77])
-        camera: Camera = replace(CameraRange().draw(rng), sensor=Sensor(4e-3, 1e-4))
+        camera: Camera = replace(CameraRange().draw(rng), sensor=Sensor(4e-3, 1e-4), film=None)
         noisy, target = (np.rint(255 * image).astype(np.uint8) for image in camera.pair(clean, rng))
         cleaned = pellucid.denoise(noisy)
         gains.append(psnr(cleaned, target) - psnr(noisy, target))
         assert np.abs(cleaned.mean(axis=(0, 1)) - noisy.mean(axis=(0, 1))).max() < 0.5
     assert min(gains) > 0
     assert np.mean(gains) > 2
+
+
+@pytest.mark.parametrize("is_gray", [False, True])
+def test_noise_that_is_alike_in_all_colours_is_seen(is_gray: bool) -> None:
+    """The grain of black-and-white film, and of programs; a photograph in black and white is often stored in colour."""
+    from skimage import data
+
+    clean = data.coffee()[:256, :256] / 255
+    if is_gray:
+        clean = np.repeat(clean.mean(axis=2, keepdims=True), 3, axis=2)
+    grain = np.random.default_rng(5).normal(0, 15 / 255, (256, 256, 1))
+    noisy, target = (np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8) for image in (clean + grain, clean))
+    assert psnr(pellucid.denoise(noisy), target) > psnr(noisy, target) + 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ CELL_PX = 4
 SOFTPLUS_SCALE = 1 / 16
 #: Of two errors that are alike as factors, so much weighs the one that calls a camera's noise too weak; the other, the
 #: rest. Of noise that is alike everywhere, white or none, both weigh the same.
-TOO_WEAK = 0.9
+TOO_WEAK = 0.8
 #: Noise weaker than this makes little difference to anyone; on the [0, 1] scale.
 FAINT = 1 / 255
 
@@ -105,7 +105,7 @@ def estimation_loss(estimate: Tensor, truth: Tensor) -> Tensor:
 
     with :math:`\tau` = :data:`TOO_WEAK` where the truth differs from place to place, and a half where it is alike all
     over a patch. Where noise is plain to see, it makes no difference. Where it could be texture, the estimate of a
-    camera's becomes the value that is too small once in ten times, for a denoiser suffers more from noise that it was
+    camera's becomes the value that is too small once in five times, for a denoiser suffers more from noise that it was
     not told of (Guo et al., CVPR 2019, sec. 3.3 and eq. 4); that of white noise stays the middle one. The loss of a
     quantile: Koenker and Bassett, "Regression Quantiles", Econometrica 1978.
 
