@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.errors import ParameterError
-from pellucid.residual import LUMA, checked_shares, subtracted, weighed, without_detail
+from pellucid.residual import GRAY_REACH_PX, LUMA, checked_shares, subtracted, weighed, without_detail, without_tint
 
 
 def random(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -61,3 +61,24 @@ def test_detail_is_told_alike_in_any_window() -> None:
     part = (slice(10, 40), slice(20, 60))
     cut = without_detail(residual[part], noisy[part], level[part], 1.0)
     np.testing.assert_array_equal(cut[2:-2, 2:], whole[12:38, 22:])
+
+
+def test_gray_ground_loses_the_same_in_all_colours() -> None:
+    window = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    window[:, :15] = window[:, :15, :1]
+    window[4, 3, 2] ^= 1
+    residual = random(window.shape)
+    taken = without_tint(residual.copy(), window)
+    spread = np.ptp(taken, axis=2)
+    near, far = GRAY_REACH_PX, GRAY_REACH_PX + 1
+    assert spread[far + 4 :, : 15 - near].max() == 0
+    np.testing.assert_allclose(taken[far + 4 :, : 15 - near, 0], (residual @ LUMA)[far + 4 :, : 15 - near], atol=1e-6)
+    # A coloured pixel within reach, or colour itself, and all is as it was.
+    np.testing.assert_array_equal(taken[:, 15 - near :], residual[:, 15 - near :])
+    np.testing.assert_array_equal(taken[4 - near : 5 + near, 3 - near : 4 + near], residual[2:7, 1:6])
+    assert spread[4, 3 + far] == 0
+
+
+def test_gray_channels_have_no_tint() -> None:
+    residual = random((6, 6, 1))
+    assert without_tint(residual, np.zeros((6, 6, 1))) is residual

@@ -15,7 +15,16 @@ from pellucid.catalog import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.errors import ParameterError
 from pellucid.noise_level import LevelMeter, estimate_noise
 from pellucid.noise_map import AVERAGED, CELL_PX, see_noise, settled_maps
-from pellucid.residual import DETAIL_REACH_PX, checked_shares, normalized, subtracted, weighed, without_detail
+from pellucid.residual import (
+    DETAIL_REACH_PX,
+    GRAY_REACH_PX,
+    checked_shares,
+    normalized,
+    subtracted,
+    weighed,
+    without_detail,
+    without_tint,
+)
 from pellucid.rows import Array, PassingRows, Rows, read_twice
 from pellucid.runtime import Network
 from pellucid.tiling import Progress, apply_tiled, check_tile
@@ -226,7 +235,7 @@ class Denoiser:
         """Say how far a pixel of the result looks: farther where structure has to be told first."""
         stride = self.card.stride_px
         beyond = -(-DETAIL_REACH_PX // stride) * stride if detailed else 0
-        return {"halo_px": self.card.halo_px + beyond, "stride_px": stride}
+        return {"halo_px": max(self.card.halo_px, -(-GRAY_REACH_PX // stride) * stride) + beyond, "stride_px": stride}
 
     def _sight(self) -> dict[str, int]:
         """Say how far the noise estimator looks."""
@@ -294,7 +303,7 @@ class Denoiser:
                 noisy = normalized(window[..., group], data_range)
                 residual = without_detail(self.network(noisy, level), noisy, level, detail)
                 # Where there is no noise, nothing is taken out, whatever is around.
-                residual = weighed(residual, *shares) * (level > 0)
+                residual = without_tint(weighed(residual, *shares), window[..., group]) * (level > 0)
                 cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 

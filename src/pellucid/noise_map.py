@@ -29,7 +29,7 @@ SMOOTHED = STEP // 2
 #: How far away what counts may lie.
 REACH_PX = CELL_PX * AVERAGED * (STEP * N_STEPS + SMOOTHED + 1)
 #: Of the estimates around, those that so large a share is below.
-MIDDLE, UPPER = 0.45, 0.95
+MIDDLE, UPPER = 0.45, 0.9
 #: By how much the upper one is above the middle one where estimates differ by chance alone, as they do for white noise.
 BY_CHANCE = 0.15
 #: By the channels that a network takes: what is settled is at most so many times the estimate that is the last of so

@@ -14,8 +14,10 @@ from pellucid.rows import Array
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _ITSELF = np.ones(1, np.float32)
 
-#: Pixels to each side by which :func:`without_detail` tells structure.
+#: Pixels to each side by which :func:`without_detail` tells structure,
 DETAIL_REACH_PX = 2
+#: and that have to be gray for :func:`without_tint` to call one so.
+GRAY_REACH_PX = 2
 
 
 def normalized(window: Array, data_range: tuple[float, float]) -> NDArray[np.float32]:
@@ -87,8 +89,43 @@ def without_detail(
     return residual - kept
 
 
+def without_tint(residual: NDArray[np.float32], window: Array) -> NDArray[np.float32]:
+    """Take the same out of all colours where the image has none, so that black and white stays black and white.
+
+    Where all pixels within `GRAY_REACH_PX` have three equal values, which they do not have by chance in a photograph in
+    colour, each colour loses the brightness of what would be taken out.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (H, W, C), float32
+        In place where that can be; left as it is where C is not 3.
+    window : ndarray, shape (H, W, C)
+        The noisy image.
+    """
+    if residual.shape[2] != 3:
+        return residual
+    is_colored = (window[..., 0] != window[..., 1]) | (window[..., 1] != window[..., 2])
+    if is_colored.all():
+        return residual
+    is_gray = ~_any_near(is_colored, GRAY_REACH_PX)
+    residual[is_gray] = _summed(residual[is_gray], LUMA)[..., None]
+    return residual
+
+
+def _any_near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Say where a mask is set within so many pixels to each side, edges and corners included."""
+    for axis in (0, 1):
+        near = mask.copy()
+        ahead, behind = np.moveaxis(near, axis, 0), np.moveaxis(mask, axis, 0)
+        for places in range(1, reach + 1):
+            ahead[places:] |= behind[:-places]
+            ahead[:-places] |= behind[places:]
+        mask = near
+    return mask
+
+
 def _summed(image: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh and sum the channels of (H, W, C).
+    """Weigh and sum the channels of (..., C).
 
     Not by the operator ``@``: on some processors a pixel's sum would be rounded by where it lies in the window.
     """
