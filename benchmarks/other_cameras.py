@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from photographs import saved
 from PIL import Image as PillowImage
 
 from pellucid.denoiser import Denoiser
@@ -109,12 +110,6 @@ WAYS: dict[str, Callable[[Image, np.random.Generator], Pair]] = {
     "black and white, fine grain": partial(scan, sigma=12 / 255, size_px=0, is_gray=True),
     "black and white, coarse": partial(scan, sigma=12 / 255, size_px=1.0, is_gray=True),
 }
-
-
-def saved(image: Image) -> Image:
-    """Give what a file of 8 bits would hold."""
-    levels: Image = np.rint(np.clip(image, 0, 1) * 255) / np.float32(255)
-    return levels
 
 
 def measure(denoise: Callable[[Image], Image], pairs: list[Pair]) -> float:
