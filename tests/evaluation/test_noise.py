@@ -16,7 +16,8 @@ from pellucid.evaluation.noise import (
 GRAY = np.full((400, 500, 3), 0.5, dtype=np.float32)
 ALL = [
     Gaussian(0.1),
-    GaussianRange(0.02, 0.2),
+    Gaussian(0.1, is_gray=True),
+    GaussianRange(0.02, 0.2, 0.5),
     PoissonGaussian(0.01, 0.02),
     Uniform(0.2),
     SaltAndPepper(0.1),
@@ -57,6 +58,12 @@ def test_gaussian_mean_deviation_and_independent_channels():
     assert np.abs(correlation - np.eye(3)).max() < 0.01
 
 
+def test_gray_gaussian_is_the_same_in_all_channels():
+    residual = Gaussian(0.1, is_gray=True)(GRAY, rng()) - GRAY
+    assert np.array_equal(residual, np.repeat(residual[..., :1], 3, axis=2))
+    assert residual.std() == pytest.approx(0.1, rel=0.01)
+
+
 def test_gaussian_is_not_clipped():
     noisy = Gaussian(0.2)(np.zeros((50, 50, 1), np.float32), rng())
     assert (noisy < 0).mean() == pytest.approx(0.5, abs=0.05)
@@ -84,10 +91,16 @@ def test_range_called_equals_drawn_then_called():
     assert np.array_equal(noise(GRAY, generator), GaussianRange(0, 0.2)(GRAY, rng(5)))
 
 
+def test_range_draws_gray_noise_as_often_as_it_is_told():
+    drawn = [GaussianRange(0, 0.2, 0.3).draw(rng(seed)) for seed in range(1000)]
+    assert np.mean([noise.is_gray for noise in drawn]) == pytest.approx(0.3, abs=0.05)
+    assert not any(GaussianRange(0, 0.2).draw(rng(seed)).is_gray for seed in range(50))
+
+
 def test_range_knows_its_strongest_and_halves_it():
-    source = GaussianRange(0.05, 0.2)
+    source = GaussianRange(0.05, 0.2, 0.3)
     assert source.sigma_max == 0.2
-    assert source.halved() == GaussianRange(0, 0.1)
+    assert source.halved() == GaussianRange(0, 0.1, 0.3)
 
 
 def test_poisson_variance_is_a_line_in_brightness():
@@ -136,6 +149,7 @@ def test_speckle_grows_with_brightness():
         (lambda: Gaussian(float("inf")), "sigma inf"),
         (lambda: GaussianRange(-1, 1), "low -1"),
         (lambda: GaussianRange(0.3, 0.2), "high 0.2"),
+        (lambda: GaussianRange(0, 0.2, 1.5), "gray_share 1.5"),
         (lambda: PoissonGaussian(0, 0.1), "gain 0"),
         (lambda: PoissonGaussian(0.1, -1), "read_sigma -1"),
         (lambda: Uniform(-1), "width -1"),

@@ -146,7 +146,9 @@ def test_of_several_tables_each_patch_gets_one() -> None:
 
 
 def test_photographs_come_with_white_noise_and_with_none() -> None:
-    noise = source({"kind": "photograph", "gaussian_share": 0.3, "clean_share": 0.2, "sigma_max": 40.0})
+    noise = source(
+        {"kind": "photograph", "gaussian_share": 0.3, "clean_share": 0.2, "sigma_max": 40.0, "gray_share": 0.2}
+    )
     drawn = draws(noise, 1000)
     white = [one.sigma * 255 for one in drawn if isinstance(one, Gaussian)]
     cameras = [one for one in drawn if isinstance(one, Camera)]
@@ -154,9 +156,11 @@ def test_photographs_come_with_white_noise_and_with_none() -> None:
     assert np.mean(np.array(white) == 0) == pytest.approx(0.1 / 0.4, abs=0.06)
     assert len(white) / 1000 == pytest.approx(0.4, abs=0.05)
     assert max(white) == pytest.approx(40, abs=0.5)
+    grays = [one.is_gray for one in drawn if isinstance(one, Gaussian) and one.sigma]
+    assert np.mean(grays) == pytest.approx(0.2, abs=0.06)
     assert np.mean([one.sensor.is_silent and one.film is None for one in cameras]) == pytest.approx(0.1 / 0.6, abs=0.05)
     assert noise.sigma_max == 60 / 255
-    assert noise.halved() == GaussianRange(0, 20 / 255)
+    assert noise.halved() == GaussianRange(0, 20 / 255, 0.2)
 
 
 def test_cameras_are_as_the_table_says() -> None:

@@ -6,7 +6,7 @@ the literature's figures are for unclipped noise.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -39,7 +39,7 @@ class Degradation(Protocol):
 
 @dataclass(frozen=True)
 class Gaussian:
-    r"""Additive white Gaussian noise, of one strength everywhere and independent in each channel.
+    r"""Additive white Gaussian noise, of one strength everywhere and, unless it is gray, independent in each channel.
 
     .. math:: y = x + \sigma n, \qquad n \sim \mathcal{N}(0, 1)
 
@@ -50,16 +50,19 @@ class Gaussian:
     ----------
     sigma : float
         Standard deviation on the [0, 1] scale, at least 0.
+    is_gray : bool
+        Whether the noise is the same in all channels, as that of brightness is once a camera has removed that of colour.
     """
 
     sigma: float
+    is_gray: bool = False
 
     def __post_init__(self) -> None:
         _require(self.sigma >= 0, "sigma", self.sigma, "at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Add the noise; see :class:`Degradation`."""
-        return clean + np.float32(self.sigma) * _normal(clean, rng)
+        return clean + np.float32(self.sigma) * _normal(clean[..., :1] if self.is_gray else clean, rng)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class GaussianRange:
     ----------
     low, high : float
         Bounds of the standard deviation on the [0, 1] scale, ``0 <= low <= high``.
+    gray_share : float
+        The share of images whose noise is the same in all channels, in [0, 1].
 
     Examples
     --------
@@ -85,10 +90,12 @@ class GaussianRange:
 
     low: float
     high: float
+    gray_share: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.low >= 0, "low", self.low, "at least 0")
         _require(self.high >= self.low, "high", self.high, f"at least low ({self.low})")
+        _require(0 <= self.gray_share <= 1, "gray_share", self.gray_share, "between 0 and 1")
 
     @property
     def sigma_max(self) -> float:
@@ -97,11 +104,12 @@ class GaussianRange:
 
     def halved(self) -> "GaussianRange":
         """Give the range from 0 to half the highest strength."""
-        return GaussianRange(0, self.high / 2)
+        return replace(self, low=0, high=self.high / 2)
 
     def draw(self, rng: np.random.Generator) -> Gaussian:
         """Draw a strength; the noise of that strength is returned."""
-        return Gaussian(float(rng.uniform(self.low, self.high)))
+        sigma = float(rng.uniform(self.low, self.high))
+        return Gaussian(sigma, is_gray=bool(self.gray_share) and rng.random() < self.gray_share)
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Draw a strength and add the noise; see :class:`Degradation`."""

@@ -126,6 +126,7 @@ class PhotographNoise(_Table):
     quality_max: int = Field(default=100, ge=1, le=100)
     gaussian_share: float = Field(default=0.25, ge=0.0, le=1.0, description="share of patches with white noise instead")
     sigma_max: float = Field(default=55.0, gt=0.0, description="of the white noise, 0..255 scale")
+    gray_share: float = Field(default=0.4, ge=0.0, le=1.0, description="share of it that is alike in all colours")
     clean_share: float = Field(default=0.1, ge=0.0, le=1.0, description="share of patches without noise")
 
     @model_validator(mode="after")

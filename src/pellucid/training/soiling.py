@@ -275,7 +275,7 @@ _SOURCES: dict[str, Callable[[Any], NoiseSource]] = {
             CameraRange(
                 SensorRange(table.iso_min, table.iso_max), quality_low=table.quality_min, quality_high=table.quality_max
             ),
-            GaussianRange(0.0, table.sigma_max / 255),
+            GaussianRange(0.0, table.sigma_max / 255, table.gray_share),
             table.gaussian_share,
             table.clean_share,
         )
