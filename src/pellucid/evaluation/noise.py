@@ -51,7 +51,7 @@ class Gaussian:
     sigma : float
         Standard deviation on the [0, 1] scale, at least 0.
     is_gray : bool
-        Whether the noise is the same in all channels, as that of brightness is once a camera has removed that of colour.
+        Whether it is the same in all channels, as noise is once a camera has removed that of colour.
     """
 
     sigma: float
