@@ -327,6 +327,14 @@ def test_films_fill_their_bounds():
     assert np.mean([film.size_px == 0 for film in drawn]) == pytest.approx(1 / 3, abs=0.1)
 
 
+def test_half_of_the_films_without_colour_give_black_and_white():
+    grays = {colored: [] for colored in (False, True)}
+    for camera in cameras(600, CameraRange(film_share=1.0)):
+        grays[camera.film.colored > 0].append(camera.finish.saturation == 0)
+    assert np.mean(grays[False]) == pytest.approx(0.5 + 0.5 * 0.1, abs=0.08)
+    assert np.mean(grays[True]) == pytest.approx(0.1, abs=0.05)
+
+
 def test_a_share_is_developed_from_raw_files():
     drawn = cameras(300, CameraRange(quality_high=97))
     plain = [camera for camera in drawn if replace(camera.finish, saturation=1.0) == Finish()]
@@ -349,7 +357,7 @@ def test_the_mixture_has_its_shares():
     untouched = [way == Plain(Gaussian(0.0)) for way in drawn]
     silent = [isinstance(way, Camera) and way.sensor.is_silent and way.film is None for way in drawn]
     film = [isinstance(way, Camera) and way.film is not None for way in drawn]
-    assert np.mean(film) == pytest.approx(0.15 * 0.5, abs=0.03)
+    assert np.mean(film) == pytest.approx(0.2 * 0.5, abs=0.03)
     assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
     assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
     assert np.mean(silent) == pytest.approx(0.1, abs=0.04)

@@ -27,7 +27,8 @@ class CameraRange:
 
     Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
     anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
-    stored as finely as can be; of another the noise is the grain of film.
+    stored as finely as can be; of another the noise is the grain of film, and where that has no colour, half of the
+    photographs have none either.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class CameraRange:
     quality_low: int = 50
     quality_high: int = 100
     unfinished_share: float = 0.25
-    film_share: float = 0.15
+    film_share: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale_low <= self.scale_high <= 2:
@@ -91,6 +92,8 @@ class CameraRange:
         film = None
         if rng.random() < self.film_share:
             sensor, film = SILENT, Film.draw(rng)
+            if not film.colored and rng.random() < 0.5:
+                finish = replace(finish, saturation=0.0)
         return Camera(sensor, mosaic, development, finish, scale, jpeg, softness, film)
 
 
