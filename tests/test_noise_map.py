@@ -86,7 +86,7 @@ def test_what_is_seen_in_few_places_is_texture() -> None:
     assert np.median(settled(scattered)) == 0
 
 
-@pytest.mark.parametrize(("n_channels", "seldom", "most"), [(3, 0.3, 3.0), (1, 0.3, 2.0), (1, 0.7, 2.0)])
+@pytest.mark.parametrize(("n_channels", "seldom", "most"), [(3, 0.3, 2.5), (1, 0.3, 2.0), (1, 0.7, 2.0)])
 def test_it_comes_to_no_more_than_so_many_times_what_is_seen_elsewhere(
     n_channels: int, seldom: float, most: float
 ) -> None:
@@ -116,7 +116,7 @@ def test_each_half_keeps_its_level() -> None:
     np.testing.assert_allclose(level[: 40 - REACH], 0.02, rtol=1e-6)
     np.testing.assert_allclose(level[40 + REACH :], 0.08, rtol=1e-6)
     np.testing.assert_allclose(level[44 + SMOOTHED :], 0.08, rtol=1e-6)
-    assert level[: 36 - SMOOTHED].max() <= np.float32(0.06)
+    assert level[: 36 - SMOOTHED].max() <= np.float32(0.05)
 
 
 def test_the_steps_of_what_is_compared_do_not_show() -> None:

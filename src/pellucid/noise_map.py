@@ -34,7 +34,7 @@ MIDDLE, UPPER = 0.45, 0.9
 BY_CHANCE = 0.15
 #: By the channels that a network takes: what is settled is at most so many times the estimate that is the last of so
 #: large a share of those around, in ascending order. In gray, texture is harder to tell from noise.
-LIMITS = {1: (0.2, 2.0), 3: (0.5, 3.0)}
+LIMITS = {1: (0.2, 2.0), 3: (0.45, 2.5)}
 #: There is flat ground about a place if in so large a share of what is around pixels differ by less than this, on the
 #: [0, 1] scale. Noise that JPEG has flattened there may be so many times as strong elsewhere.
 FLAT_SHARE, FLAT, FLATTENED = 0.1, 2 / 255, 3.0
