@@ -1,4 +1,4 @@
-"""Noise of cameras that no model was trained on: ``python benchmarks/other_cameras.py FOLDER --peers WEIGHTS``.
+"""Cameras that no model was trained on, and gray grain: ``python benchmarks/other_cameras.py FOLDER --peers WEIGHTS``.
 
 The clean images of FOLDER are taken by cameras built of other parts than those that training imitates: OpenCV's
 edge-aware demosaicing, the curve of sRGB, libjpeg by Pillow, and no smoothing or sharpening, as phones' raw files are
