@@ -248,6 +248,16 @@ def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
 
 
 @pytest.mark.parametrize("sigma", [10, 20])
+def test_noise_that_is_alike_in_all_colours_is_seen(sigma: int) -> None:
+    from skimage import data
+
+    clean = data.coffee()[:256, :256] / 255
+    grain = np.random.default_rng(5).normal(0, sigma / 255, (256, 256, 1))
+    noisy, target = (np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8) for image in (clean + grain, clean))
+    assert psnr(pellucid.denoise(noisy), target) > psnr(noisy, target) + 3
+
+
+@pytest.mark.parametrize("sigma", [10, 20])
 def test_noise_of_a_photograph_in_black_and_white_that_is_stored_in_colour_is_seen(sigma: int) -> None:
     from skimage import data
 

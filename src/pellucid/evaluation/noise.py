@@ -109,6 +109,7 @@ class GaussianRange:
     def draw(self, rng: np.random.Generator) -> Gaussian:
         """Draw a strength; the noise of that strength is returned."""
         sigma = float(rng.uniform(self.low, self.high))
+        # Where there is nothing to choose, nothing is drawn: a seed gives what it gave before there was a choice.
         return Gaussian(sigma, is_gray=bool(self.gray_share) and rng.random() < self.gray_share)
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
