@@ -11,7 +11,7 @@ from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
 from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.finish import Finish
-from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.mosaic import FullColor, Mosaic
 from pellucid.evaluation.camera.photograph import Camera, Plain
 from pellucid.evaluation.camera.ranges import CameraRange, PhotographRange
 from pellucid.evaluation.camera.sensor import SILENT, Sensor, SensorRange
@@ -291,7 +291,8 @@ def test_brighter_shadows_have_more_noise():
 
 
 def test_cameras_fill_their_bounds():
-    drawn = cameras(300, CameraRange(scale_low=0.6, quality_low=60, quality_high=90, unfinished_share=0))
+    shares = {"unfinished_share": 0, "film_share": 0, "full_color_share": 0}
+    drawn = cameras(300, CameraRange(scale_low=0.6, quality_low=60, quality_high=90, **shares))
     scales = np.array([camera.scale for camera in drawn])
     assert (scales == 1).mean() == pytest.approx(0.5, abs=0.1)
     assert scales.min() == pytest.approx(0.6, abs=0.02)
@@ -335,8 +336,32 @@ def test_half_of_the_films_without_colour_give_black_and_white():
     assert np.mean(grays[True]) == pytest.approx(0.1, abs=0.05)
 
 
+def test_half_of_the_grain_lies_on_the_image_as_it_is():
+    drawn = cameras(300, CameraRange(film_share=1.0, full_color_share=0, unfinished_share=0))
+    plain = [camera for camera in drawn if camera.mosaic == FullColor()]
+    assert len(plain) / 300 == pytest.approx(0.5, abs=0.1)
+    assert {camera.scale for camera in plain} == {camera.softness for camera in plain} == {1.0}
+    assert {replace(camera.finish, saturation=1.0) for camera in plain} == {Finish()}
+    assert len({camera.jpeg.quality for camera in plain}) > 30
+
+
+def test_a_share_has_no_mosaic():
+    drawn = cameras(300, CameraRange(film_share=0))
+    assert np.mean([camera.mosaic == FullColor() for camera in drawn]) == pytest.approx(0.3, abs=0.08)
+
+
+def test_a_sharp_photograph_without_mosaic_stays_as_it_is_but_for_its_noise():
+    camera = replace(PLAIN_CAMERA, mosaic=FullColor())
+    sharp = rng(1).uniform(0.2, 0.8, size=(64, 64, 3)).astype(np.float32)
+    noisy, target = camera.pair(sharp, rng())
+    assert np.abs(target - sharp).mean() < 1 / 255
+    assert np.abs(np.corrcoef((noisy - target).reshape(-1, 3).T)[0, 1]) < 0.05
+    blurred = PLAIN_CAMERA.pair(sharp, rng())[1]
+    assert np.abs(blurred - sharp).mean() > 10 / 255
+
+
 def test_a_share_is_developed_from_raw_files():
-    drawn = cameras(300, CameraRange(quality_high=97))
+    drawn = cameras(300, CameraRange(quality_high=97, film_share=0))
     plain = [camera for camera in drawn if replace(camera.finish, saturation=1.0) == Finish()]
     unfinished = [camera for camera in plain if camera.jpeg.quality == 97]
     assert len(unfinished) / 300 == pytest.approx(0.25, abs=0.08)
@@ -357,7 +382,7 @@ def test_the_mixture_has_its_shares():
     untouched = [way == Plain(Gaussian(0.0)) for way in drawn]
     silent = [isinstance(way, Camera) and way.sensor.is_silent and way.film is None for way in drawn]
     film = [isinstance(way, Camera) and way.film is not None for way in drawn]
-    assert np.mean(film) == pytest.approx(0.2 * 0.5, abs=0.03)
+    assert np.mean(film) == pytest.approx(0.4 * 0.5, abs=0.03)
     assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
     assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
     assert np.mean(silent) == pytest.approx(0.1, abs=0.04)
@@ -389,6 +414,7 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, scale=2.5), r"scale 2\.5: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
+        (lambda: CameraRange(full_color_share=2), "full_color_share 2: give a number between 0 and 1"),
         (lambda: CameraRange(film_share=-0.5), r"film_share -0\.5: give a number between 0 and 1"),
         (lambda: Film(-1.0), r"sigma -1\.0: give a number at least 0"),
         (lambda: Film(0.1, size_px=-1), "size_px -1: give a number at least 0"),

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.errors import ParameterError
-from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.mosaic import FullColor, Mosaic
 
 METHODS = ["bilinear", "gradient"]
 PHASES = [(row, column) for row in (0, 1) for column in (0, 1)]
@@ -71,6 +71,13 @@ def test_covariances_are_those_of_noise(method, red_px):
     scale = mosaic.sample(np.broadcast_to(deviations.reshape(3, 1, 1), (3, 300, 300)))
     found = np.cov(mosaic.interpolate(scale * rng.standard_normal((300, 300), dtype=np.float32)).reshape(3, -1))
     assert mosaic.covariances @ np.square(deviations) == pytest.approx(found, rel=0.05, abs=0.03)
+
+
+def test_without_a_mosaic_colours_stay_as_they_are_and_noise_in_its_colour():
+    colors = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
+    sampled = np.stack([FullColor().sample(image) for image in colors])
+    assert np.array_equal(FullColor().interpolate(sampled), colors.transpose(1, 0, 2, 3))
+    assert np.array_equal(FullColor().covariances @ np.array([1, 2, 3], np.float32), np.diag([1, 2, 3]))
 
 
 @settings(deadline=None, max_examples=40)

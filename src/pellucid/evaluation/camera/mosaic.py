@@ -1,6 +1,6 @@
-"""One colour for each pixel of the sensor, and three colours again.
+"""One colour for each pixel of the sensor, or all three, and three colours again.
 
-Planes of three colours enter and leave, with a mosaic in between. It knows nothing of noise or tone.
+Planes of three colours enter and leave, most often with a mosaic in between. It knows nothing of noise or tone.
 """
 
 from dataclasses import dataclass
@@ -136,6 +136,27 @@ class Mosaic:
     @property
     def _blue(self) -> Places:
         return _places(1 - self.red_px[0], 1 - self.red_px[1])
+
+
+@dataclass(frozen=True)
+class FullColor:
+    """No mosaic: each pixel sees three colours, as those of scanners do, and of images that were scaled down."""
+
+    def sample(self, colors: Planes) -> Planes:
+        """Keep all there is, shape (3, H, W); see :meth:`Mosaic.sample`."""
+        return colors
+
+    def interpolate(self, seen: Planes) -> Planes:
+        """Put the colours of an array (..., 3, H, W) first: (3, ..., H, W); see :meth:`Mosaic.interpolate`."""
+        colors: Planes = np.moveaxis(seen, -3, 0)
+        return colors
+
+    @property
+    def covariances(self) -> Planes:
+        """Noise of a colour stays in that colour; see :attr:`Mosaic.covariances`."""
+        covariances = np.zeros((3, 3, 3), np.float32)
+        covariances[range(3), range(3), range(3)] = 1
+        return covariances
 
 
 def _places(row: int, column: int) -> Places:

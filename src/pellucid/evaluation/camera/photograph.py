@@ -14,7 +14,7 @@ from pellucid.evaluation.camera.development import Development
 from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.filters import Planes, mix, resize
 from pellucid.evaluation.camera.finish import Finish
-from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.mosaic import FullColor, Mosaic
 from pellucid.evaluation.camera.sensor import Sensor
 from pellucid.evaluation.compression import TO_YCBCR, Jpeg
 from pellucid.evaluation.noise import Degradation, Image
@@ -91,7 +91,7 @@ class Camera:
     """
 
     sensor: Sensor
-    mosaic: Mosaic
+    mosaic: Mosaic | FullColor
     development: Development
     finish: Finish
     scale: float

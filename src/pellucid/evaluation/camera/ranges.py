@@ -11,7 +11,7 @@ from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
 from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.finish import Finish
-from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.mosaic import FullColor, Mosaic
 from pellucid.evaluation.camera.photograph import Camera, Plain
 from pellucid.evaluation.camera.sensor import SILENT, SensorRange
 from pellucid.evaluation.compression import Jpeg
@@ -27,8 +27,9 @@ class CameraRange:
 
     Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
     anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
-    stored as finely as can be; of another the noise is the grain of film, and where that has no colour, half of the
-    photographs have none either.
+    stored as finely as can be. Another has no mosaic: without such what is sharp and compressed by JPEG would be rare,
+    and its texture taken for noise. Of a third the noise is the grain of film, and where that has no colour, half of
+    the photographs have none either; half of the grain lies on the image as it is, as programs and scanners leave it.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ class CameraRange:
         The share that is developed from raw files, in [0, 1].
     film_share : float
         The share that is scanned from film, in [0, 1].
+    full_color_share : float
+        The share of the others that has no mosaic, in [0, 1].
 
     Raises
     ------
@@ -57,7 +60,8 @@ class CameraRange:
     quality_low: int = 50
     quality_high: int = 100
     unfinished_share: float = 0.25
-    film_share: float = 0.2
+    film_share: float = 0.4
+    full_color_share: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.scale_low <= self.scale_high <= 2:
@@ -72,14 +76,16 @@ class CameraRange:
                 f"quality_low {self.quality_low}: give a whole number from 1 to quality_high ({self.quality_high}), "
                 "which is at most 100"
             )
-        for name in ("unfinished_share", "film_share"):
+        for name in ("unfinished_share", "film_share", "full_color_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(f"{name} {getattr(self, name)}: give a number between 0 and 1")
 
     def draw(self, rng: np.random.Generator) -> Camera:
         """Draw a camera; `rng` is the only source of randomness."""
         sensor = self.sensors.draw(rng)
-        mosaic = Mosaic(("bilinear", "gradient")[rng.integers(2)], _draw_places(rng, 2))
+        mosaic: Mosaic | FullColor = Mosaic(("bilinear", "gradient")[rng.integers(2)], _draw_places(rng, 2))
+        if rng.random() < self.full_color_share:
+            mosaic = FullColor()
         development = Development.draw(rng)
         finish = Finish.draw(rng)
         scale = float(rng.uniform(self.scale_low, self.scale_high)) if rng.random() < 0.5 else 1.0
@@ -94,6 +100,8 @@ class CameraRange:
             sensor, film = SILENT, Film.draw(rng)
             if not film.colored and rng.random() < 0.5:
                 finish = replace(finish, saturation=0.0)
+            if rng.random() < 0.5:
+                mosaic, finish, scale, softness = FullColor(), Finish(saturation=finish.saturation), 1.0, 1.0
         return Camera(sensor, mosaic, development, finish, scale, jpeg, softness, film)
 
 
