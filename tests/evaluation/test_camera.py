@@ -382,7 +382,7 @@ def test_the_mixture_has_its_shares():
     untouched = [way == Plain(Gaussian(0.0)) for way in drawn]
     silent = [isinstance(way, Camera) and way.sensor.is_silent and way.film is None for way in drawn]
     film = [isinstance(way, Camera) and way.film is not None for way in drawn]
-    assert np.mean(film) == pytest.approx(0.4 * 0.5, abs=0.03)
+    assert np.mean(film) == pytest.approx(0.25 * 0.5, abs=0.03)
     assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
     assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
     assert np.mean(silent) == pytest.approx(0.1, abs=0.04)

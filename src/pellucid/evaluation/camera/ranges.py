@@ -60,7 +60,7 @@ class CameraRange:
     quality_low: int = 50
     quality_high: int = 100
     unfinished_share: float = 0.25
-    film_share: float = 0.4
+    film_share: float = 0.25
     full_color_share: float = 0.3
 
     def __post_init__(self) -> None:
