@@ -42,7 +42,7 @@ def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
 
 def test_the_estimator_may_be_another_models() -> None:
     torch.manual_seed(0)
-    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 5))
+    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 9))
     start_from(network, "color", "photo")
     denoiser, estimator = read_weights("color"), read_weights("photo")
     for name, value in network.state_dict().items():
