@@ -12,10 +12,10 @@ PIP := -m pip --disable-pip-version-check install --quiet --constraint constrain
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(DEMO_VENV)/.ready ## Denoise a real photo, without torch
+demo: $(DEMO_VENV)/.ready ## Denoise a photo, without torch
 	@mkdir -p demo-output
-	@$(DEMO_VENV)/bin/pellucid denoise demo/rocket.jpg -o demo-output/rocket_denoised.jpg --overwrite
-	@echo "compare demo/rocket.jpg with demo-output/rocket_denoised.jpg"
+	@$(DEMO_VENV)/bin/pellucid denoise demo/night.jpg -o demo-output/night_denoised.jpg --overwrite
+	@echo "compare demo/night.jpg with demo-output/night_denoised.jpg"
 
 test: $(VENV)/.ready ## Run all tests
 	$(BIN)/python -m pytest

@@ -1,8 +1,8 @@
-"""Make the picture of the README: ``python docs/pictures.py``.
+"""Make the pictures of the README and of the demonstration: ``python docs/pictures.py``.
 
 Left: a photograph with white Gaussian noise of level 25, as it is measured in tables. Right: a part of a
-photograph of a launch at dusk, enlarged and brightened, with the noise that its camera made. The left half of each
-is the input, the right half what ``pellucid.denoise`` makes of it by itself.
+photograph of a launch at dusk, enlarged, as an imitated camera takes it at a high ISO. The left half of each is the
+input, the right half what ``pellucid.denoise`` makes of it by itself. The whole of that photograph is ``demo/night.jpg``.
 """
 
 from pathlib import Path
@@ -13,9 +13,24 @@ from skimage.data import astronaut
 
 import pellucid
 from pellucid import images
+from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.finish import Finish
+from pellucid.evaluation.camera.mosaic import Mosaic
+from pellucid.evaluation.camera.photograph import Camera
+from pellucid.evaluation.camera.sensor import Sensor
+from pellucid.evaluation.compression import Jpeg
 
 HERE = Path(__file__).parent
-SIDE_PX, ZOOM, BRIGHTEN = 512, 3, 1.8
+SIDE_PX, ZOOM = 512, 3
+#: Some 250 electrons in a full pixel, as at ISO 12,800; a camera that smooths and sharpens a little.
+CAMERA = Camera(
+    Sensor(0.004, 4e-5),
+    Mosaic("gradient"),
+    Development(0.5, (2.0, 1.1, 1.6), ((0.8, 0.2, 0.0), (0.1, 0.8, 0.1), (0.0, 0.2, 0.8))),
+    Finish(denoising=0.5, luma_px=0.8, chroma_px=1.5, sharpening=0.5, sharpening_px=0.8),
+    scale=1.0,
+    jpeg=Jpeg(92, is_subsampled=True),
+)
 #: A corner of the photograph of the launch, with the tower and the sky.
 TOP, LEFT = 235, 250
 
@@ -39,23 +54,30 @@ def simulated() -> Pixels:
     return split(noisy, pellucid.denoise(noisy))
 
 
-def real() -> Pixels:
-    """Split a part of the launch of DSCOVR (SpaceX, CC0)."""
-    photograph = images.read(HERE.parent / "demo" / "rocket.jpg").pages[0]
+def photographed() -> Pixels:
+    """Take the launch of DSCOVR (SpaceX, CC0) with an imitated camera."""
+    clean = images.read(HERE.parent / "demo" / "rocket.jpg").pages[0]
+    noisy, _ = CAMERA.pair(clean.astype(np.float32) / 255, np.random.default_rng(0))
+    return np.rint(255 * noisy).astype(np.uint8)
+
+
+def imitated(photograph: Pixels) -> Pixels:
+    """Split a part of the launch."""
     side = -(-SIDE_PX // ZOOM)
     place = (slice(TOP, TOP + side), slice(LEFT, LEFT + side))
     halves = split(photograph[place], pellucid.denoise(photograph)[place])
-    bright = np.clip(np.rint(halves * BRIGHTEN), 0, 255).astype(np.uint8)
-    return bright.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)[:SIDE_PX, :SIDE_PX]
+    return halves.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)[:SIDE_PX, :SIDE_PX]
 
 
 def main() -> None:
-    """Write ``before-after.jpg`` beside this file."""
+    """Write ``before-after.jpg`` beside this file, and ``demo/night.jpg``."""
+    night = photographed()
     gap = np.full((SIDE_PX, 16, 3), 255, np.uint8)
-    page = np.ascontiguousarray(np.hstack([simulated(), gap, real()]))
+    page = np.ascontiguousarray(np.hstack([simulated(), gap, imitated(night)]))
     target = HERE / "before-after.jpg"
-    images.write(images.Picture((page,), (None,), "jpeg"), target, overwrite=True)
-    print(target)
+    for picture, path in ((page, target), (night, HERE.parent / "demo" / "night.jpg")):
+        images.write(images.Picture((picture,), (None,), "jpeg"), path, overwrite=True)
+        print(path)
 
 
 if __name__ == "__main__":
