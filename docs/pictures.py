@@ -2,7 +2,7 @@
 
 Left: a photograph with white Gaussian noise of level 25, as it is measured in tables. Right: a part of a
 photograph of a launch at dusk, enlarged, as an imitated camera takes it at a high ISO. The left half of each is the
-input, the right half what ``pellucid.denoise`` makes of it by itself. The whole of that photograph is ``demo/night.jpg``.
+input, the right half what ``pellucid.denoise`` makes of it by itself. All of that photograph is ``demo/night.jpg``.
 """
 
 from pathlib import Path
