@@ -28,7 +28,7 @@ class CameraRange:
     Half of the photographs are resized, half are soft, half store colour at half resolution. The blocks of JPEG start
     anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
     stored as finely as can be. Another has no mosaic: without such what is sharp and compressed by JPEG would be rare,
-    and its texture taken for noise. Of a third the noise is the grain of film, and where that has no colour, half of
+    and its texture taken for noise. Of some the noise is the grain of film, and where that has no colour, half of
     the photographs have none either; half of the grain lies on the image as it is, as programs and scanners leave it.
 
     Parameters
@@ -45,7 +45,7 @@ class CameraRange:
     film_share : float
         The share that is scanned from film, in [0, 1].
     full_color_share : float
-        The share of the others that has no mosaic, in [0, 1].
+        The share that has no mosaic, in [0, 1]; half of the films never have one.
 
     Raises
     ------
