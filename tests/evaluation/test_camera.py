@@ -325,7 +325,9 @@ def test_films_fill_their_bounds():
     assert sigmas.min() == pytest.approx(2, rel=0.1)
     assert sigmas.max() == pytest.approx(30, rel=0.1)
     assert np.mean([film.colored == 0 for film in drawn]) == pytest.approx(0.5, abs=0.1)
-    assert np.mean([film.size_px == 0 for film in drawn]) == pytest.approx(1 / 3, abs=0.1)
+    sizes = np.array([film.size_px for film in drawn])
+    assert np.mean(sizes == 0) == pytest.approx(1 / 3, abs=0.1)
+    assert np.median(sizes[sizes > 0]) == pytest.approx(np.sqrt(0.4 * 1.8), rel=0.15)
 
 
 def test_half_of_the_films_without_colour_give_black_and_white():
@@ -341,7 +343,9 @@ def test_half_of_the_grain_lies_on_the_image_as_it_is():
     plain = [camera for camera in drawn if camera.mosaic == FullColor()]
     assert len(plain) / 300 == pytest.approx(0.5, abs=0.1)
     assert {camera.scale for camera in plain} == {camera.softness for camera in plain} == {1.0}
-    assert {replace(camera.finish, saturation=1.0) for camera in plain} == {Finish()}
+    finishes = [camera.finish for camera in plain]
+    assert {(finish.denoising, finish.chroma_px, finish.chroma_denoising) for finish in finishes} == {(0, 0, 0)}
+    assert np.mean([finish.sharpening > 0 for finish in finishes]) == pytest.approx(0.5, abs=0.15)
     assert len({camera.jpeg.quality for camera in plain}) > 30
 
 
@@ -386,6 +390,18 @@ def test_the_mixture_has_its_shares():
     assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
     assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
     assert np.mean(silent) == pytest.approx(0.1, abs=0.04)
+
+
+def test_half_of_the_clean_photographs_are_the_image_as_it_is_compressed():
+    cameras = CameraRange(full_color_share=0, film_share=0)
+    source = PhotographRange(cameras, GaussianRange(0.01, 0.2), gaussian_share=0, clean_share=1)
+    drawn = [way for way in (source.draw(rng(seed)) for seed in range(600)) if isinstance(way, Camera)]
+    plain = [camera for camera in drawn if camera.mosaic == FullColor()]
+    assert len(plain) / len(drawn) == pytest.approx(0.5, abs=0.1)
+    assert {(camera.scale, camera.softness, camera.finish.denoising) for camera in plain} == {(1.0, 1.0, 0.0)}
+    sharp = rng(1).uniform(0.2, 0.8, size=(64, 64, 3)).astype(np.float32)
+    fine = next(camera for camera in plain if camera.finish == Finish() and camera.jpeg.quality > 96)
+    assert np.abs(fine.pair(sharp, rng())[1] - sharp).mean() < 3 / 255
 
 
 def test_plain_noise_has_the_clean_image_for_its_target():

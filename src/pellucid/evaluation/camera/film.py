@@ -58,9 +58,9 @@ class Film:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
-        """Draw a film: half of them in black and white, a third as fine as can be."""
+        """Draw a film: half of them in black and white, a third as fine as can be, the rest rather fine than coarse."""
         sigma = float(np.exp(rng.uniform(np.log(2), np.log(30)))) / 255
-        size_px = float(rng.uniform(0.4, 1.8)) if rng.random() < 2 / 3 else 0.0
+        size_px = float(np.exp(rng.uniform(np.log(0.4), np.log(1.8)))) if rng.random() < 2 / 3 else 0.0
         colored = float(rng.random()) if rng.random() < 0.5 else 0.0
         return cls(sigma, size_px, colored, float(rng.uniform(0.25, 1)))
 

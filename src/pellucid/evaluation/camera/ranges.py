@@ -29,7 +29,8 @@ class CameraRange:
     anywhere, as they do in crops. A share of them is developed from raw files: neither smoothed nor sharpened, and
     stored as finely as can be. Another has no mosaic: without such what is sharp and compressed by JPEG would be rare,
     and its texture taken for noise. Of some the noise is the grain of film, and where that has no colour, half of
-    the photographs have none either; half of the grain lies on the image as it is, as programs and scanners leave it.
+    the photographs have none either; half of the grain lies on the image as it is, as programs leave it, or scanners,
+    which sharpen.
 
     Parameters
     ----------
@@ -100,9 +101,8 @@ class CameraRange:
             sensor, film = SILENT, Film.draw(rng)
             if not film.colored and rng.random() < 0.5:
                 finish = replace(finish, saturation=0.0)
-            if rng.random() < 0.5:
-                mosaic, finish, scale, softness = FullColor(), Finish(saturation=finish.saturation), 1.0, 1.0
-        return Camera(sensor, mosaic, development, finish, scale, jpeg, softness, film)
+        camera = Camera(sensor, mosaic, development, finish, scale, jpeg, softness, film)
+        return camera if film is None else _half_on_the_image(camera, rng)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ class PhotographRange:
     """What a denoiser for photographs meets: noise of cameras, white Gaussian noise, and none.
 
     A share of images has no noise, so that clean ones are left alone: half of these as they are, half as photographs
-    of a camera without noise, so that neither the blocks of JPEG nor the traces of a mosaic are taken for it.
+    of a camera without noise, so that neither the blocks of JPEG nor the traces of a mosaic are taken for it. Half of
+    these have no other trace than JPEG and sharpening: without them such files would have the grain of film more often
+    than not.
 
     Parameters
     ----------
@@ -143,10 +145,18 @@ class PhotographRange:
         if lot < self.clean_share / 2:
             return Plain(Gaussian(0.0))
         if lot < self.clean_share:
-            return replace(self.cameras.draw(rng), sensor=SILENT, film=None)
+            return _half_on_the_image(replace(self.cameras.draw(rng), sensor=SILENT, film=None), rng)
         if lot < self.clean_share + self.gaussian_share:
             return Plain(self.gaussian.draw(rng))
         return self.cameras.draw(rng)
+
+
+def _half_on_the_image(camera: Camera, rng: np.random.Generator) -> Camera:
+    """Let half of the cameras take the image as it is, and do no more to it than a scanner or a program does."""
+    if rng.random() < 0.5:
+        return camera
+    finish = replace(camera.finish, denoising=0.0, chroma_px=0.0, chroma_denoising=0.0)
+    return replace(camera, mosaic=FullColor(), finish=finish, scale=1.0, softness=1.0)
 
 
 def _draw_places(rng: np.random.Generator, n: int) -> tuple[int, int]:
