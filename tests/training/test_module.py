@@ -72,6 +72,27 @@ def test_the_estimator_learns_alone() -> None:
     assert not torch.equal(before["estimator.head.weight"], after["estimator.head.weight"])
 
 
+def test_an_estimator_may_learn_from_the_denoiser_which_does_not_learn() -> None:
+    """What it learns depends on the clean images then."""
+    data, other = batch(), batch()
+    other["clean"] = 1 - other["clean"]
+    recipe = seeing(trained="estimator", misled_weight=1.0, loss="log_l2")
+    (_, before, after), (_, _, differently) = (trained_a_step(recipe, each) for each in (data, other))
+    for name, value in before.items():
+        if not name.startswith("estimator."):
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(after["estimator.head.weight"], differently["estimator.head.weight"])
+    alone = {**before, "head.weight": before["head.weight"] + 1}
+    plain = seeing(trained="estimator")
+    assert loss_with(recipe, before, data) != loss_with(recipe, alone, data)
+    assert loss_with(plain, before, data) == loss_with(plain, alone, data)
+
+
+def test_only_an_estimator_is_misled() -> None:
+    with pytest.raises(RecipeError, match="trained = 'estimator'"):
+        seeing(misled_weight=1.0)
+
+
 def test_the_denoiser_learns_alone() -> None:
     """And is told the estimate all the same."""
     loss, before, after = trained_a_step(seeing(trained="denoiser"), batch())

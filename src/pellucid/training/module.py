@@ -18,6 +18,7 @@ from pellucid.training.optimizers import build_optimizer
 from pellucid.training.recipe import NetworkRecipe, Recipe
 from pellucid.training.samples import Batch
 from pellucid.training.schedules import SCHEDULES
+from pellucid.training.settling import settle_patches
 
 
 def build_network(shape: NetworkRecipe) -> DenoisingAutoencoder:
@@ -68,10 +69,15 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         error = estimation_loss(estimate, batch["present"])
         self.log("noise_loss", error)
         if self.recipe.trained == "estimator":
-            return error
+            return error + self._misled(batch, estimate) if self.recipe.misled_weight else error
         # No gradient crosses from one to the other: neither error weighs against the other.
         loss = self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch)
         return loss if self.recipe.trained == "denoiser" else loss + error
+
+    def _misled(self, batch: Batch, estimate: Tensor) -> Tensor:
+        """Give the weighted loss of the denoiser that is told the estimate: it learns nothing, the estimator does."""
+        told = settle_patches(estimate, self.recipe.network.channels)
+        return self.recipe.misled_weight * self._denoising_loss(self.denoise(batch, told), batch)
 
     def _denoising_loss(self, denoised: Tensor, batch: Batch) -> Tensor:
         loss = self.loss(denoised, batch["clean"])

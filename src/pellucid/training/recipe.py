@@ -208,6 +208,11 @@ class Recipe(_Table):
     n_steps: int = Field(gt=0)
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on processors with it")
     loss: Literal["l1", "l2", "charbonnier", "log_l2", "root_l2"] = "l1"
+    misled_weight: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="trained = 'estimator': weight of the denoiser's loss when told the estimate, beside the estimate's",
+    )
     range_penalty: float = Field(default=0.0, ge=0.0, description="weight of the penalty on values out of [0, 1]")
     validate_every: int = Field(
         default=1000, gt=0, description="steps between validations, each followed by a checkpoint"
@@ -229,6 +234,12 @@ class Recipe(_Table):
             raise ValueError("initial_share is set: name the model that has the share, by initial")
         if self.initial_estimator and not self.initial:
             raise ValueError("initial_estimator is set: name the model that the rest starts from, by initial")
+        return self
+
+    @model_validator(mode="after")
+    def _an_estimator_learns(self) -> Self:
+        if self.misled_weight and self.trained != "estimator":
+            raise ValueError("misled_weight is set: it is for trained = 'estimator'")
         return self
 
     @model_validator(mode="after")
