@@ -209,9 +209,7 @@ class Recipe(_Table):
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on processors with it")
     loss: Literal["l1", "l2", "charbonnier", "log_l2", "root_l2"] = "l1"
     misled_weight: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="trained = 'estimator': weight of the denoiser's loss when told the estimate, beside the estimate's",
+        default=0.0, ge=0.0, description="for an estimator: weight of its denoiser's loss when told the estimate"
     )
     range_penalty: float = Field(default=0.0, ge=0.0, description="weight of the penalty on values out of [0, 1]")
     validate_every: int = Field(
@@ -237,13 +235,9 @@ class Recipe(_Table):
         return self
 
     @model_validator(mode="after")
-    def _an_estimator_learns(self) -> Self:
+    def _an_estimator_there(self) -> Self:
         if self.misled_weight and self.trained != "estimator":
             raise ValueError("misled_weight is set: it is for trained = 'estimator'")
-        return self
-
-    @model_validator(mode="after")
-    def _an_estimator_there(self) -> Self:
         if self.network.estimator is None and (self.trained != "all" or self.initial_estimator):
             key = "initial_estimator" if self.initial_estimator else "trained"
             raise ValueError(f"{key} is '{getattr(self, key)}': give the network one, by a table [network.estimator]")
