@@ -70,7 +70,7 @@ class DenoisingModule(pl.LightningModule):  # type: ignore[misc]
         self.log("noise_loss", error)
         if self.recipe.trained == "estimator":
             return error + self._misled(batch, estimate) if self.recipe.misled_weight else error
-        # No gradient crosses from one to the other: neither error weighs against the other.
+        # While both learn, no gradient crosses from one to the other: neither error weighs against the other.
         loss = self._denoising_loss(self.denoise(batch, _told(batch, estimate.detach())), batch)
         return loss if self.recipe.trained == "denoiser" else loss + error
 
