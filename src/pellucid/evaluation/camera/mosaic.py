@@ -3,6 +3,7 @@
 Planes of three colours enter and leave, most often with a mosaic in between. It knows nothing of noise or tone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import EllipsisType
@@ -107,19 +108,9 @@ class Mosaic:
         """Covariance of the colours after interpolation, for each colour's noise before it: mean over the pixels.
 
         Shape (3, 3, 3), float32: the last axis is for the colour of the pixels that have noise, independent and of
-        variance 1. Found from what each of four neighbouring pixels contributes to those around it.
+        variance 1.
         """
-        pulses = np.zeros((4, 12, 12), np.float32)
-        places = [(6 + i // 2, 6 + i % 2) for i in range(4)]
-        for pulse, place in zip(pulses, places, strict=True):
-            pulse[place] = 1
-        responses = self.interpolate(pulses).reshape(3, 4, -1)
-        products = np.einsum("cip,dip->cdi", responses, responses) / 4
-        seen = [
-            self.sample(np.broadcast_to(color, (3, 12, 12))) for color in np.eye(3, dtype=np.float32)[..., None, None]
-        ]
-        covariances: Planes = np.einsum("cdi,ki->cdk", products, [[color[place] for place in places] for color in seen])
-        return covariances.astype(np.float32)
+        return covariances_of(self.sample, self.interpolate)
 
     def _mean(self, name: str, sums: list[Planes], place: Places) -> Planes:
         weights = _WEIGHTS[self.method][name]
@@ -157,6 +148,22 @@ class FullColor:
         covariances = np.zeros((3, 3, 3), np.float32)
         covariances[range(3), range(3), range(3)] = 1
         return covariances
+
+
+def covariances_of(sample: Callable[[Planes], Planes], interpolate: Callable[[Planes], Planes]) -> Planes:
+    """Give the covariances of a linear interpolation, see :attr:`Mosaic.covariances`.
+
+    Found from what each of four neighbouring pixels contributes to those around it.
+    """
+    pulses = np.zeros((4, 12, 12), np.float32)
+    places = [(6 + i // 2, 6 + i % 2) for i in range(4)]
+    for pulse, place in zip(pulses, places, strict=True):
+        pulse[place] = 1
+    responses = interpolate(pulses).reshape(3, 4, -1)
+    products = np.einsum("cip,dip->cdi", responses, responses) / 4
+    seen = [sample(np.broadcast_to(color, (3, 12, 12))) for color in np.eye(3, dtype=np.float32)[..., None, None]]
+    covariances: Planes = np.einsum("cdi,ki->cdk", products, [[color[place] for place in places] for color in seen])
+    return covariances.astype(np.float32)
 
 
 def _places(row: int, column: int) -> Places:

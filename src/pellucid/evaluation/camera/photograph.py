@@ -11,6 +11,7 @@ import numpy as np
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.directed import DirectedMosaic
 from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.filters import Planes, mix, resize
 from pellucid.evaluation.camera.finish import Finish
@@ -91,7 +92,7 @@ class Camera:
     """
 
     sensor: Sensor
-    mosaic: Mosaic | FullColor
+    mosaic: Mosaic | DirectedMosaic | FullColor
     development: Development
     finish: Finish
     scale: float

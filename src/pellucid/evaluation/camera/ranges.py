@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.development import Development
+from pellucid.evaluation.camera.directed import DirectedMosaic
 from pellucid.evaluation.camera.film import Film
 from pellucid.evaluation.camera.finish import Finish
 from pellucid.evaluation.camera.mosaic import FullColor, Mosaic
@@ -84,7 +85,7 @@ class CameraRange:
     def draw(self, rng: np.random.Generator) -> Camera:
         """Draw a camera; `rng` is the only source of randomness."""
         sensor = self.sensors.draw(rng)
-        mosaic: Mosaic | FullColor = Mosaic(("bilinear", "gradient")[rng.integers(2)], _draw_places(rng, 2))
+        mosaic = _draw_mosaic(rng)
         if rng.random() < self.full_color_share:
             mosaic = FullColor()
         development = Development.draw(rng)
@@ -155,8 +156,20 @@ def _half_on_the_image(camera: Camera, rng: np.random.Generator) -> Camera:
     """Let half of the cameras take the image as it is, and do no more to it than a scanner or a program does."""
     if rng.random() < 0.5:
         return camera
-    finish = replace(camera.finish, denoising=0.0, chroma_px=0.0, chroma_denoising=0.0)
+    finish = Finish(
+        sharpening=camera.finish.sharpening,
+        sharpening_px=camera.finish.sharpening_px,
+        saturation=camera.finish.saturation,
+    )
     return replace(camera, mosaic=FullColor(), finish=finish, scale=1.0, softness=1.0)
+
+
+def _draw_mosaic(rng: np.random.Generator) -> Mosaic | DirectedMosaic | FullColor:
+    """Draw how a mosaic is interpolated: as cameras do it, along edges, as often as in either of the simple ways."""
+    method, red_px = rng.integers(3), _draw_places(rng, 2)
+    if method == 2:
+        return DirectedMosaic(red_px, int(rng.choice((1, 3, 5))))
+    return Mosaic(("bilinear", "gradient")[method], red_px)
 
 
 def _draw_places(rng: np.random.Generator, n: int) -> tuple[int, int]:
