@@ -79,7 +79,8 @@ def test_a_camera_that_does_nothing_gives_the_image_back():
 @pytest.mark.parametrize("level", [0.0, 0.03, 0.1, 0.5])
 def test_the_target_is_as_bright_as_the_noisy_photograph(level):
     # Through the tone curve, noise of high ISO brightens black by up to 18 levels, and on average by 9. What is left is
-    # due to noise that is clipped after the camera has sharpened it or spread its colour.
+    # due to noise that is clipped after the camera has sharpened it or spread its colour: half a level on average, but
+    # four and a half with one of these 60 cameras, which sharpens much at a high ISO.
     pairs = [camera.pair(flat(level), rng()) for camera in cameras(60, CameraRange(SensorRange(iso_low=1600.0)))]
     shifts = [255 * (noisy - target).mean() for noisy, target in pairs]
     assert np.abs(shifts).mean() < 0.8

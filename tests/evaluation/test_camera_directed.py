@@ -2,18 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.data import astronaut
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.camera.directed import DirectedMosaic
 from pellucid.evaluation.camera.mosaic import Mosaic
 
 PHASES = [(row, column) for row in (0, 1) for column in (0, 1)]
-
-
-def photograph():
-    from skimage.data import astronaut
-
-    return np.ascontiguousarray((astronaut()[:128, 150:278] / 255).astype(np.float32).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("red_px", PHASES)
@@ -41,7 +36,7 @@ def test_stripes_are_followed_and_not_crossed(red_px):
 
 
 def test_along_edges_a_photograph_keeps_its_colours():
-    colors = photograph()
+    colors = np.ascontiguousarray((astronaut()[:128, 150:278] / 255).astype(np.float32).transpose(2, 0, 1))
     errors = [
         np.square(m.interpolate(m.sample(colors)) - colors)[[0, 2]].mean()
         for m in (Mosaic("gradient"), DirectedMosaic(window_px=1), DirectedMosaic())

@@ -48,9 +48,9 @@ class DirectedMosaic:
     window_px: int = 5
 
     def __post_init__(self) -> None:
+        Mosaic("bilinear", self.red_px)  # checks where red is
         if self.window_px < 1 or self.window_px % 2 == 0:
             raise ParameterError(f"window_px {self.window_px}: give an odd number")
-        Mosaic("bilinear", self.red_px)
 
     def sample(self, colors: Planes) -> Planes:
         """Keep one colour for each pixel; see :meth:`Mosaic.sample`."""
@@ -73,6 +73,9 @@ class DirectedMosaic:
     def _bilinear(self) -> Mosaic:
         return Mosaic("bilinear", self.red_px)
 
+    def _is_green(self, mosaic: Planes) -> Planes:
+        return self.sample(np.broadcast_to(_GREEN, (3, *mosaic.shape[-2:])))
+
     def _more_green(self, mosaic: Planes, axis: int) -> Planes:
         """Say at each pixel how much more green there is than the other colour along an axis."""
         sides = [(0, 0)] * mosaic.ndim
@@ -80,8 +83,7 @@ class DirectedMosaic:
         padded = np.moveaxis(np.pad(mosaic, sides, mode="reflect"), axis, -1)
         far, near = padded[..., :-4] + padded[..., 4:], padded[..., 1:-3] + padded[..., 3:-1]
         more = np.moveaxis((near - padded[..., 2:-2]) / 2 - far / 4, -1, axis)
-        is_green = self.sample(np.broadcast_to(_GREEN, (3, *mosaic.shape[-2:])))
-        signed: Planes = np.where(is_green, -more, more)
+        signed: Planes = np.where(self._is_green(mosaic), -more, more)
         return signed
 
     def _colored_along(self, mosaic: Planes, axis: int) -> Planes:
@@ -97,7 +99,6 @@ class DirectedMosaic:
 
     def _colored(self, mosaic: Planes, more_green: Planes) -> Planes:
         """Give three colours, the other two from green, by how much more there is of it at red and at blue pixels."""
-        is_green = self.sample(np.broadcast_to(_GREEN, (3, *mosaic.shape[-2:])))
-        green = np.where(is_green, mosaic, mosaic + more_green)
+        green = np.where(self._is_green(mosaic), mosaic, mosaic + more_green)
         than_red, _, than_blue = self._bilinear.interpolate(more_green)
         return np.stack([green - than_red, green, green - than_blue])

@@ -84,10 +84,9 @@ class Finish:
     def draw(cls, rng: np.random.Generator) -> Self:
         """Draw one. Of four cameras, one leaves brightness alone, one colour, and two do not sharpen.
 
-        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks. Of ten,
-        three weaken the noise of colour, one gives black and white, three change the colours, four blur along lines, a
-        little, and five everywhere: noise in the textures of photographs is a hundred times as weak in the finest
-        detail as in coarse.
+        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks. Of ten, three
+        weaken the noise of colour, one gives black and white, three change the colours, four blur along lines, and five
+        everywhere: in textures, too, the noise of photographs has a hundredth of its power in the finest detail.
         """
         squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 1.6)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
         log_luma_px, sharpening_px = rng.uniform((np.log(0.5), 0.6), (np.log(3.0), 1.2))
@@ -96,9 +95,8 @@ class Finish:
         saturation = (0.0, *[rng.uniform(0, 1.6)] * 3, *[1.0] * 6)[rng.integers(10)]
         lines_px = np.exp(rng.uniform(np.log(0.3), np.log(1.2))) if rng.random() < 0.4 else 0.0
         blur_px = rng.uniform(0.35, 0.9) if rng.random() < 0.5 else 0.0
-        smoothing, sharpened = (denoising, luma_px, chroma_px), (sharpening, sharpening_px)
-        drawn = *smoothing, *sharpened, chroma_denoising, saturation, lines_px, blur_px
-        return cls(*(float(value) for value in drawn))
+        drawn = denoising, luma_px, chroma_px, sharpening, sharpening_px, chroma_denoising, saturation
+        return cls(*(float(value) for value in (*drawn, lines_px, blur_px)))
 
     def __call__(self, pair: Planes) -> Planes:
         """Finish a photograph.

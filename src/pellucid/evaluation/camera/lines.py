@@ -1,6 +1,6 @@
 """Smoothing along lines: each pixel is averaged in the direction in which the image changes least.
 
-Planes ``(..., H, W)`` enter and leave. It knows nothing of what the planes mean.
+Planes ``(n, H, W)`` enter and leave. It knows nothing of what the planes mean.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def smooth_along_lines(planes: Planes, sigma_px: float) -> Planes:
         \theta_i = \arg\min_\theta \sum_{j \in N_i} \Bigl(y_j - \sum_k w_k \, y_{j + k \theta}\Bigr)^2
 
     Directional smoothing: Jain, "Fundamentals of Digital Image Processing", 1989, sec. 7.4; with the weights w of a
-    bell curve and the sum over 3x3 pixels. Edges stay sharp; noise becomes short lines, like worms.
+    bell curve and the sum over 3x3 pixels. Edges stay sharp; noise becomes short lines.
 
     Parameters
     ----------

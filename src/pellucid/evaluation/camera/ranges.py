@@ -85,7 +85,7 @@ class CameraRange:
     def draw(self, rng: np.random.Generator) -> Camera:
         """Draw a camera; `rng` is the only source of randomness."""
         sensor = self.sensors.draw(rng)
-        mosaic = _draw_mosaic(rng)
+        mosaic: Mosaic | DirectedMosaic | FullColor = _draw_mosaic(rng)
         if rng.random() < self.full_color_share:
             mosaic = FullColor()
         development = Development.draw(rng)
@@ -164,7 +164,7 @@ def _half_on_the_image(camera: Camera, rng: np.random.Generator) -> Camera:
     return replace(camera, mosaic=FullColor(), finish=finish, scale=1.0, softness=1.0)
 
 
-def _draw_mosaic(rng: np.random.Generator) -> Mosaic | DirectedMosaic | FullColor:
+def _draw_mosaic(rng: np.random.Generator) -> Mosaic | DirectedMosaic:
     """Draw how a mosaic is interpolated: as cameras do it, along edges, as often as in either of the simple ways."""
     method, red_px = rng.integers(3), _draw_places(rng, 2)
     if method == 2:
