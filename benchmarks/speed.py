@@ -24,6 +24,7 @@ from pellucid.runtime import default_threads
 METHODS = (
     "pellucid@bf16",
     "pellucid@fp32",
+    "pellucid@blind",
     "opencv-nlm",
     "skimage-nlm",
     "skimage-wavelet",
