@@ -262,7 +262,7 @@ def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, level
     assert pairs.sigma_max == pytest.approx(min(1, HEADROOM * max(levels) / 255), rel=1e-6)
 
 
-def test_a_recipe_with_noise_to_be_kept_drawings_false_levels_or_areas_does_not_go_with_pairs(
+def test_a_recipe_with_noise_to_be_kept_drawings_or_false_levels_does_not_go_with_pairs(
     pairs: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
     assert take_pairs(pairs, recipe()) == PairSampler(pairs, 32, 0)
@@ -272,8 +272,6 @@ def test_a_recipe_with_noise_to_be_kept_drawings_false_levels_or_areas_does_not_
         take_pairs(pairs, recipe(drawn_share=0.1))
     with pytest.raises(RecipeError, match=r"data\.overstated_share 0\.1: .*set it to 0"):
         take_pairs(pairs, recipe(overstated_share=0.1))
-    with pytest.raises(RecipeError, match=r"data\.by_area: .*set it to false"):
-        take_pairs(pairs, recipe(by_area=True))
 
 
 def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -295,15 +293,3 @@ def test_batches_are_channels_last(
     assert np.array_equal(batch["noisy"][1].permute(1, 2, 0), noisy)
     assert np.array_equal(batch["clean"][1].permute(1, 2, 0), clean)
     assert (batch["sigma"][1] == float(sigma)).all()
-
-
-def test_large_images_give_patches_by_their_area_if_asked_to() -> None:
-    small, large = np.zeros((40, 40, 3), np.uint8), np.full((64, 96, 3), 200, np.uint8)
-    silent = [{"kind": "gaussian", "sigma_max": 1e-3}]
-    evenly, by_area = (
-        soil_images([small, large], recipe(patch_px=32, noise=silent, by_area=choice)) for choice in (False, True)
-    )
-    shares = [np.mean([patches.sample(index)[1].max() > 0.5 for index in range(600)]) for patches in (evenly, by_area)]
-    assert shares[0] == pytest.approx(0.5, abs=0.08)
-    # The small image has room for 9 x 9 patches of 32 pixels, the large one for 33 x 65.
-    assert shares[1] == pytest.approx(33 * 65 / (33 * 65 + 9 * 9), abs=0.03)

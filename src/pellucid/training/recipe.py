@@ -171,9 +171,6 @@ class DataRecipe(_Table):
         le=1.0,
         description="share of photographs whose noise is told too strong; see `overstating`",
     )
-    by_area: bool = Field(
-        default=False, description="a large clean image gives more patches than a small one, in proportion to its area"
-    )
     scales: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         default=(1.0,),
         min_length=1,

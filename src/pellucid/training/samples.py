@@ -6,7 +6,6 @@ depends on nothing but the seed and its number, a run that was stopped goes on w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -88,8 +87,6 @@ class PatchSampler:
     overstated_share : float
         For so large a share of photographs, and of patches without noise, what the network is told is too much: see
         :func:`overstating.overstate`. Not where noise is to be kept.
-    by_area : bool
-        Every place of every image is as likely as any other. Otherwise every image is, however small.
     """
 
     images: Sequence[Samples]
@@ -99,7 +96,6 @@ class PatchSampler:
     kept_share: float = 0.0
     drawn_share: float = 0.0
     overstated_share: float = 0.0
-    by_area: bool = False
 
     @property
     def sigma_max(self) -> float:
@@ -124,20 +120,13 @@ class PatchSampler:
         return noisy, clean, sigma if sigma else self._told(sigma, rng), sigma
 
     def _cut(self, rng: np.random.Generator) -> Patch:
-        image = self.images[_draw_index(rng, self._n_places) if self.by_area else int(rng.integers(len(self.images)))]
+        image = self.images[int(rng.integers(len(self.images)))]
         patch = _draw_cut(rng, image.shape, self.patch_px).of(image)
         # At a share of 0 no random number is spent: older recipes go on to see what they saw.
         if self.drawn_share and rng.random() < self.drawn_share:
             rows, columns = (rng.integers(side, size=_N_COLOURS) for side in image.shape[:2])
             return draw_shapes(patch, _to_unit(image[rows, columns]), rng)
         return patch
-
-    @cached_property
-    def _n_places(self) -> NDArray[np.int64]:
-        """How many patches each image has room for."""
-        sides = np.array([image.shape[:2] for image in self.images], np.int64)
-        places: NDArray[np.int64] = np.prod(sides - self.patch_px + 1, axis=1)
-        return places
 
     def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
         """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
@@ -208,7 +197,7 @@ def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
     """
     data = recipe.data
     shares = data.kept_share, data.drawn_share, data.overstated_share
-    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, *shares, data.by_area)
+    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, *shares)
 
 
 def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:
@@ -219,7 +208,7 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
     RecipeError
         A share of noise is to be kept: in a pair it cannot be told from the noise to be removed. Or sizes are asked
         for: noise does not stay what it is when an image is scaled down. Or drawings: they would be without noise.
-        Or levels that are too high, which only noise of our making is told. Or patches in proportion to the area.
+        Or levels that are too high, which only noise of our making is told.
     """
     if recipe.data.kept_share:
         raise RecipeError(f"data.kept_share {recipe.data.kept_share:g}: pairs bring their own noise: set it to 0")
@@ -229,8 +218,6 @@ def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> Pair
         raise RecipeError(f"data.drawn_share {recipe.data.drawn_share:g}: what is drawn has no noise: set it to 0")
     if recipe.data.overstated_share:
         raise RecipeError(f"data.overstated_share {recipe.data.overstated_share:g}: not for pairs: set it to 0")
-    if recipe.data.by_area:
-        raise RecipeError("data.by_area: pairs are drawn evenly, whatever their size: set it to false")
     return PairSampler(pairs, recipe.data.patch_px, recipe.seed)
 
 
@@ -270,12 +257,6 @@ class _Cut:
         patch = image[self.top : self.top + self.side_px, self.left : self.left + self.side_px]
         patch = np.rot90(patch, self.n_quarter_turns)
         return _to_unit(patch[:, ::-1] if self.is_mirrored else patch)
-
-
-def _draw_index(rng: np.random.Generator, weights: NDArray[np.int64]) -> int:
-    """Draw an index, each as likely as its weight says."""
-    ends = np.cumsum(weights)
-    return int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))
 
 
 def _draw_cut(rng: np.random.Generator, shape: tuple[int, ...], side_px: int) -> _Cut:
