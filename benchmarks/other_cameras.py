@@ -30,6 +30,7 @@ from pellucid.evaluation.surroundings import surroundings
 from pellucid.runtime import default_threads
 
 Pair = tuple[Image, Image]
+Raw = NDArray[np.float32]
 
 SIGMAS = (5, 10, 15, 25, 40, 55)
 #: Of daylight, by which red, green and blue are multiplied, and how bright white is before that.
@@ -50,13 +51,8 @@ class Shot:
 
 def take(clean: Image, rng: np.random.Generator, *, camera: Shot) -> Pair:
     """Take a photograph of a clean image, with noise and without."""
-    height, width = (side // 2 * 2 for side in clean.shape[:2])
-    seen = clean[:height, :width]
-    if camera.is_soft:
-        seen = cv2.resize(seen[: height // 2, : width // 2], (width, height), interpolation=cv2.INTER_CUBIC)
-    light = _mosaic(_linear(np.clip(seen, 0, 1)) * EXPOSURE / GAINS)
-    noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(camera.shot * light + camera.read)
-    noisy, target = (_developed(raw, camera.quality) for raw in (light + noise, light))
+    light = light_of(frame(clean, camera))
+    noisy, target = (store(show(raw), camera.quality) for raw in (expose(light, camera, rng), light))
     return noisy, target
 
 
@@ -69,20 +65,45 @@ def scan(clean: Image, rng: np.random.Generator, *, sigma: float, size_px: float
     return saved(target + np.float32(sigma / grain.std()) * grain[..., None]), saved(target)
 
 
-def _developed(raw: NDArray[np.float32], quality: int | None) -> Image:
-    """White balance, three colours for each pixel, the curve of sRGB, and a file."""
+def frame(clean: Image, camera: Shot) -> Image:
+    """Give what the camera is pointed at: an even number of rows and columns, or a soft quarter as large."""
+    height, width = (side // 2 * 2 for side in clean.shape[:2])
+    if not camera.is_soft:
+        return clean[:height, :width]
+    soft: Image = cv2.resize(clean[: height // 2, : width // 2], (width, height), interpolation=cv2.INTER_CUBIC)
+    return soft
+
+
+def light_of(seen: Image) -> Raw:
+    """Undo what :func:`show` does: the light on each pixel of the sensor."""
+    return _mosaic(_linear(np.clip(seen, 0, 1)) * EXPOSURE / GAINS)
+
+
+def expose(light: Raw, camera: Shot, rng: np.random.Generator) -> Raw:
+    """Add the noise of the sensor."""
+    exposed: Raw = light + rng.standard_normal(light.shape, np.float32) * np.sqrt(camera.shot * light + camera.read)
+    return exposed
+
+
+def show(raw: Raw) -> Image:
+    """White balance, three colours for each pixel, and the curve of sRGB."""
     gains = _mosaic(np.broadcast_to(GAINS, (*raw.shape, 3)))
     levels = np.rint((np.clip(raw * gains + BLACK, 0, RANGE)) / RANGE * 65535).astype(np.uint16)
     # OpenCV names a mosaic by its second row: red is first in the first one.
     colors = cv2.cvtColor(levels, cv2.COLOR_BayerBG2RGB_EA).astype(np.float32) * RANGE / 65535 - BLACK
-    shown = np.clip(colors / EXPOSURE, 0, 1)
-    curved = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055)
-    pixels = np.rint(curved * 255).astype(np.uint8)
-    if quality is not None:
-        file = io.BytesIO()
-        PillowImage.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2)
-        pixels = np.asarray(PillowImage.open(file))
-    return pixels.astype(np.float32) / 255
+    linear = np.clip(colors / EXPOSURE, 0, 1)
+    curved: Image = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return curved
+
+
+def store(shown: Image, quality: int | None) -> Image:
+    """Give what is in the file: 8 bits, or JPEG with colour at half resolution."""
+    if quality is None:
+        return saved(shown)
+    file = io.BytesIO()
+    pixels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    PillowImage.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2)
+    return np.asarray(PillowImage.open(file)).astype(np.float32) / 255
 
 
 def _linear(shown: Image) -> Image:
@@ -90,7 +111,7 @@ def _linear(shown: Image) -> Image:
     return np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
 
 
-def _mosaic(colors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _mosaic(colors: Image) -> Raw:
     """Keep one colour for each pixel, red in the first."""
     values = colors[..., 1].copy()
     values[::2, ::2], values[1::2, 1::2] = colors[::2, ::2, 0], colors[1::2, 1::2, 2]
