@@ -22,6 +22,9 @@ from pellucid.evaluation.noise import Degradation, Image
 
 Pair = tuple[Image, Image]
 
+#: By how many rows and columns the noise of one shot is moved, to be that of another.
+_OTHER_SHOT = (-19, 11)
+
 
 class PairDegradation(Protocol):
     """Anything that makes a pair of a clean image: what it becomes with noise, and without."""
@@ -61,15 +64,22 @@ class Plain:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera with its settings: back to raw values, noise, mosaic, development, finish, resizing and JPEG.
+    r"""A camera with its settings: back to raw values, noise, mosaic, development, finish, resizing and JPEG.
 
     The order is that of a camera's own processing (Karaimer and Brown, "A Software Platform for Manipulating the Camera
     Imaging Pipeline", ECCV 2016, fig. 2).
 
-    The target goes through all of it, JPEG too, but without noise. What the camera did to the picture stays: to undo
-    the blur of a filter or the blocks of JPEG would be to invent detail, and a photograph that has no noise would not
-    come back as it was. The tone curve is the one exception: it bends noise, so that dark places become brighter by
-    it, as they are in the mean of many shots. That mean is the target, for a denoiser should not shift brightness.
+    The target is what the mean of many shots shows, which is how real pairs get theirs (Xu et al., "Real-world Noisy
+    Image Denoising: A New Benchmark", 2018). What the camera did to the picture stays: to undo the blur of a filter
+    would be to invent detail, and a photograph that has no noise would not come back as it was. Two things are other
+    in the mean of shots than in one without noise. The tone curve bends noise, so that dark places become brighter. And
+    JPEG rounds each shot otherwise: the mean has no blocks, and of detail what noise lifts above half a step. Both are
+    in the target, the second by two shots of opposite noise,
+
+    .. math:: x + \tfrac12 \sum_{s = \pm 1} \bigl(J(x + s n') - (x + s n')\bigr)
+
+    with x what the camera makes of the light without noise, J JPEG, and n' the noise moved aside, so that it tells
+    nothing of the noise at a place.
 
     Parameters
     ----------
@@ -113,8 +123,10 @@ class Camera:
 
         Returns
         -------
-        noisy, target : ndarray, shape (H, W, C), float32, in [0, 1]
+        noisy : ndarray, shape (H, W, C), float32, in [0, 1]
             Whole levels of 8 bits.
+        target : ndarray, shape (H, W, C), float32, in [0, 1]
+            Any levels; the noisy one's if there is no noise.
 
         Raises
         ------
@@ -133,8 +145,16 @@ class Camera:
             pair = resize(pair, height, width)
         if n_channels == 1:
             pair = mix(TO_YCBCR[:1], pair)
-        noisy, target = (self.jpeg(np.ascontiguousarray(image), rng) for image in pair.transpose(1, 2, 3, 0))
-        return noisy, target
+        return self._stored(pair, rng)
+
+    def _stored(self, pair: Planes, rng: np.random.Generator) -> Pair:
+        """Give the noisy file, and what the mean of many such files shows."""
+        noisy, clean = (np.ascontiguousarray(image) for image in pair.transpose(1, 2, 3, 0).clip(0, 1))
+        file, noise = self.jpeg(noisy, rng), np.roll(noisy - clean, _OTHER_SHOT, axis=(0, 1))
+        if not noise.any():
+            return file, file
+        lost = [self.jpeg(shot, rng) - shot.clip(0, 1) for shot in (clean + noise, clean - noise)]
+        return file, np.clip(clean + np.mean(lost, axis=0), 0, 1)
 
     def _develop(self, raw: Planes, rng: np.random.Generator) -> Planes:
         """Make of raw colours (3, H, W) the tones of the noisy and of the clean image, (3, 2, H, W)."""
