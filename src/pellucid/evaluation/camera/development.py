@@ -35,7 +35,7 @@ _NEARLY_FULL = 0.9
 _N_STEPS = 255 * 32
 #: Values of a normal variable that are equally likely, of variance 1. Means over them stay true where black cuts the
 #: curve off, and where its slope has no bound; those over Gauss and Hermite's five miss a third.
-_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 16) for i in range(16)])
+_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 12) for i in range(12)])
 _QUANTILES /= np.sqrt(np.mean(np.square(_QUANTILES)))
 
 
