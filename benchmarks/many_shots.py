@@ -31,7 +31,7 @@ from pellucid.evaluation.noise import Image
 from pellucid.evaluation.surroundings import surroundings
 from pellucid.runtime import default_threads
 
-SIGMAS = (5, 7, 10, 15, 20, 25)
+SIGMAS = (5, 7, 10, 15, 20, 25, 35, 50)
 LEVELS = {"some noise": Shot(3e-3, 6e-5), "much noise, soft": Shot(1.2e-2, 6e-4, is_soft=True)}
 #: Deviation of where a shaking camera is, in pixels, along rows and along columns. A photograph of PolyU lies 0.33
 #: pixels beside its mean (median of every second one, ``photographs.py --align``).
