@@ -4,7 +4,7 @@ The truth of real photographs is the mean of many shots, and so it is here. The 
 and again by the cameras of ``other_cameras.py``, now with noise reduction and sharpening that training does not
 imitate. The mean is that of a camera that stands still, or of one that shakes by a fraction of a pixel between shots:
 such a mean lies beside the shot and is softer than it, as PolyU's are. Our default is told nothing; FFDNet is told one
-level for all images of a camera, of which the best for either mean counts. Printed is the mean PSNR in dB of what would
+level for all images of a camera, of which the best for each mean counts. Printed is the mean PSNR in dB of what would
 be saved, in 8 bits, against both means.
 """
 
@@ -24,6 +24,7 @@ from photographs import saved
 from skimage.restoration import denoise_wavelet
 
 from pellucid.denoiser import Denoiser
+from pellucid.evaluation.compression import TO_YCBCR
 from pellucid.evaluation.dataset import expand, load_clean
 from pellucid.evaluation.methods import Setup, find_method
 from pellucid.evaluation.metrics import psnr
@@ -36,8 +37,6 @@ LEVELS = {"some noise": Shot(3e-3, 6e-5), "much noise, soft": Shot(1.2e-2, 6e-4,
 #: Deviation of where a shaking camera is, in pixels, along rows and along columns. A photograph of PolyU lies 0.33
 #: pixels beside its mean (median of every second one, ``photographs.py --align``).
 SHAKE_PX = 0.33 / np.sqrt(2 * np.log(2))
-#: Of ITU-R BT.601, by which OpenCV tells brightness from colours.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Plane = NDArray[np.float32]
 #: A shot, the mean of many that a still camera took, and the mean of many that a shaking one took.
@@ -113,7 +112,7 @@ def shoot(clean: Image, finish: Finish, shot: Shot, rng: np.random.Generator, n_
     seen = frame(clean, shot)
     light = light_of(seen)
     noise = show(expose(light, shot, rng)) - show(light)
-    sigma = float(np.std(noise @ LUMA))
+    sigma = float(np.std(noise @ TO_YCBCR[0]))
 
     def take(*, y: float = 0.0, x: float = 0.0) -> Image:
         return finish(show(expose(light_of(_moved(seen, y, x)) if y or x else light, shot, rng)), sigma)

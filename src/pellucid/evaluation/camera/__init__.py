@@ -1,4 +1,4 @@
-"""Photographs as cameras take them: noise that processing has smeared, and the same photograph without noise.
+"""Photographs as cameras take them: noise that processing has smeared, and what many shots show on average.
 
 A clean image and a random generator enter, a pair leaves. Nothing here knows of files, networks or metrics.
 

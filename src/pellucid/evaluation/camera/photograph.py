@@ -1,4 +1,4 @@
-"""A photograph of a clean image as a camera would have taken it, with and without noise.
+"""A photograph of a clean image as a camera would have taken it, and what the mean of many such shots shows.
 
 A clean image and a random generator enter, a pair leaves. It knows nothing of what cameras there are.
 """
