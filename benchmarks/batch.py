@@ -15,11 +15,11 @@ from statistics import median
 import numpy as np
 from skimage.data import astronaut
 
-from pellucid import images
+from pellucid import io
 from pellucid.batch import Batch, plan_jobs
-from pellucid.catalog import find_model
 from pellucid.files import Settings
-from pellucid.runtime import Network, default_threads
+from pellucid.inference.engine import Network, default_threads
+from pellucid.inference.registry import find_model
 
 SIGMA = 20
 
@@ -35,7 +35,7 @@ def make_photographs(folder: Path, n_images: int, side_px: int) -> None:
         clean = large[top : top + side_px, left : left + side_px]
         noise = SIGMA * rng.standard_normal(clean.shape, dtype=np.float32)
         page = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
-        images.write(images.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
+        io.write(io.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
 
 
 def time_batch(folder: Path, settings: Settings) -> float:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(scratch) / "photographs"
         folder.mkdir()
         make_photographs(folder, options.images, options.size)
-        windows = [images.to_float(images.read(path).pages[0], 0, 255) for path in sorted(folder.iterdir())]
+        windows = [io.to_float(io.read(path).pages[0], 0, 255) for path in sorted(folder.iterdir())]
         sigma = np.full((options.size, options.size, 1), SIGMA / 255, np.float32)
         seconds: dict[str, list[float]] = {"network": [], "batch": []}
         for _ in range(options.repeats):

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid import images
-from pellucid.denoiser import Denoiser
-from pellucid.evaluation.dataset import expand
-from pellucid.evaluation.noise import Image
+from pellucid import io
+from pellucid.evaluation.datasets import expand
+from pellucid.inference.denoiser import Denoiser
+from pellucid.simulation.noise import Image
 
 WINDOW_PX, ZOOM = 144, 2
 RESIDUAL_GAIN, LEVEL_GAIN = 4, 10
@@ -22,8 +22,8 @@ RESIDUAL_GAIN, LEVEL_GAIN = 4, 10
 
 def read_unit(path: Path) -> Image:
     """Read an image as three channels on the [0, 1] scale."""
-    page = images.read(path).pages[0]
-    unit = images.to_float(page, 0, np.iinfo(page.dtype).max)
+    page = io.read(path).pages[0]
+    unit = io.to_float(page, 0, np.iinfo(page.dtype).max)
     return np.ascontiguousarray(np.broadcast_to(unit, (*unit.shape[:2], 3)))
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         )
     page = np.concatenate(rows).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
     pixels = np.rint(page.clip(0, 1) * 255).astype(np.uint8)
-    images.write(images.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
+    io.write(io.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pellucid import images
+from pellucid import io
 from pellucid.errors import DataError
-from pellucid.evaluation.camera.photograph import Pair
-from pellucid.evaluation.camera.ranges import CameraRange
-from pellucid.evaluation.compression import TO_YCBCR
-from pellucid.evaluation.dataset import load_clean
-from pellucid.evaluation.noise import Image
-from pellucid.evaluation.surroundings import surroundings
+from pellucid.evaluation.datasets import load_clean
+from pellucid.evaluation.environment import surroundings
+from pellucid.simulation.camera.camera import Pair
+from pellucid.simulation.camera.sampling import CameraRange
+from pellucid.simulation.jpeg import TO_YCBCR
+from pellucid.simulation.noise import Image
 
 BAR_PER_S = 60
 PATCH_PX, CROP_PX, ZOOM, GAIN = 128, 160, 2, 4
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = range(0, len(imitated), max(1, len(imitated) // options.rows))[: options.rows]
         page = draw_page([real[i] for i in chosen], [imitated[i] for i in chosen])
         pixels = np.rint(page.clip(0, 1) * 255).astype(np.uint8)
-        images.write(images.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
+        io.write(io.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import pellucid
-from pellucid.evaluation.compression import Jpeg
-from pellucid.evaluation.dataset import expand, load_clean
+from pellucid.evaluation.datasets import expand, load_clean
 from pellucid.evaluation.metrics import psnr
+from pellucid.simulation.jpeg import Jpeg
 
 
 def main() -> None:

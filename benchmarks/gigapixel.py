@@ -22,7 +22,7 @@ from statistics import median
 import numpy as np
 from skimage.data import astronaut
 
-from pellucid import images
+from pellucid import io
 
 COMMAND = Path(sys.executable).with_name("pellucid")
 SIGMA = 20
@@ -39,16 +39,16 @@ class NoisyMosaic:
     height_px: int
 
     @property
-    def metadata(self) -> images.Metadata:
+    def metadata(self) -> io.Metadata:
         """No compression: to make the image should take no time."""
-        return images.Metadata(compression="none")
+        return io.Metadata(compression="none")
 
     @property
-    def header(self) -> images.Header:
+    def header(self) -> io.Header:
         """One page of RGB, 8 bits."""
-        return images.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
+        return io.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
 
-    def bands(self) -> Iterator[images.Samples]:
+    def bands(self) -> Iterator[io.Samples]:
         """Yield the rows from the top to the bottom."""
         photograph, rng = astronaut().astype(np.int16), np.random.default_rng(0)
         n_across = -(-self.width_px // photograph.shape[1])
@@ -86,7 +86,7 @@ def denoise(source: Path, target: Path, model: str) -> tuple[float, float]:
 def measure(folder: Path, side_px: int, model: str) -> tuple[float, float]:
     """Make an image and denoise it, often if it is small; give the median of the seconds, and the peak in MB."""
     source, target = folder / "noisy.tif", folder / "clean.tif"
-    images.write(NoisyMosaic(side_px, side_px), source, overwrite=True)
+    io.write(NoisyMosaic(side_px, side_px), source, overwrite=True)
     n_runs = N_RUNS if side_px**2 <= SMALL_MPX * 1e6 else 1
     runs = [denoise(source, target, model) for _ in range(n_runs)]
     return median(seconds for seconds, _ in runs), max(peak_mb for _, peak_mb in runs)

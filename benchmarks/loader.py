@@ -14,13 +14,13 @@ from statistics import median
 
 import torch
 
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.images import Samples
-from pellucid.training.data import load_images
+from pellucid.evaluation.environment import surroundings
+from pellucid.io import Samples
+from pellucid.training.batch_stream import BatchStream
+from pellucid.training.datasets import Batch, Sampler, soil_images
+from pellucid.training.image_folder import load_images
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
-from pellucid.training.samples import Batch, Sampler, soil_images
-from pellucid.training.stream import BatchStream
 
 BAR = 0.90
 SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}

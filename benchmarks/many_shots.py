@@ -23,14 +23,14 @@ from other_cameras import Shot, expose, frame, light_of, show, store
 from photographs import saved
 from skimage.restoration import denoise_wavelet
 
-from pellucid.denoiser import Denoiser
-from pellucid.evaluation.compression import TO_YCBCR
-from pellucid.evaluation.dataset import expand, load_clean
-from pellucid.evaluation.methods import Setup, find_method
+from pellucid.evaluation.baselines import Setup, find_method
+from pellucid.evaluation.datasets import expand, load_clean
+from pellucid.evaluation.environment import surroundings
 from pellucid.evaluation.metrics import psnr
-from pellucid.evaluation.noise import Image
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.runtime import default_threads
+from pellucid.inference.denoiser import Denoiser
+from pellucid.inference.engine import default_threads
+from pellucid.simulation.jpeg import TO_YCBCR
+from pellucid.simulation.noise import Image
 
 SIGMAS = (5, 7, 10, 15, 20, 25, 35, 50)
 LEVELS = {"some noise": Shot(3e-3, 6e-5), "much noise, soft": Shot(1.2e-2, 6e-4, is_soft=True)}

@@ -2,8 +2,9 @@
 
 FOLDER holds clean photographs. White noise of known level is added to each; the table gives the mean relative
 error of our estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in
-gray, and how strong ours is relative to the truth, from which `pellucid.noise_map.MIDDLE` is set. Then: what is seen
-in the clean photographs themselves at each scale, from which `pellucid.noise_level.TEXTURE` is set.
+gray, and how strong ours is relative to the truth, from which `pellucid.inference.noise_map.MIDDLE` is set. Then:
+what is seen in the clean photographs themselves at each scale, from which
+`pellucid.inference.noise_estimation.TEXTURE` is set.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.restoration import estimate_sigma as estimate_by_wavelets
 
-from pellucid import estimate_sigma, images
-from pellucid.noise_level import white_noise_sigma
+from pellucid import estimate_sigma, io
+from pellucid.inference.noise_estimation import white_noise_sigma
 
 LEVELS = (5, 10, 15, 25, 50)
 SCALES = (1, 2, 4)
@@ -26,10 +27,10 @@ Image = NDArray[np.float32]
 
 def read_clean(folder: Path, n_images: int) -> list[Image]:
     """Read photographs evenly spread over a folder's, as floats in [0, 1]."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in io.SUFFIXES)
     chosen = paths[:: max(1, len(paths) // n_images)][:n_images]
-    pages = (images.read(path).pages[0] for path in chosen)
-    return [images.to_float(page, 0, np.iinfo(page.dtype).max) for page in pages if page.shape[2] == 3]
+    pages = (io.read(path).pages[0] for path in chosen)
+    return [io.to_float(page, 0, np.iinfo(page.dtype).max) for page in pages if page.shape[2] == 3]
 
 
 def print_errors(clean: Sequence[Image]) -> None:

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from photographs import saved
 from PIL import Image as PillowImage
 
-from pellucid.denoiser import Denoiser
-from pellucid.evaluation.dataset import expand, load_clean
-from pellucid.evaluation.methods import Setup, find_method
+from pellucid.evaluation.baselines import Setup, find_method
+from pellucid.evaluation.datasets import expand, load_clean
+from pellucid.evaluation.environment import surroundings
 from pellucid.evaluation.metrics import psnr
-from pellucid.evaluation.noise import Image
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.runtime import default_threads
+from pellucid.inference.denoiser import Denoiser
+from pellucid.inference.engine import default_threads
+from pellucid.simulation.noise import Image
 
 Pair = tuple[Image, Image]
 Raw = NDArray[np.float32]

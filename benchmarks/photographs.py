@@ -15,13 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pellucid.denoiser import Denoiser
-from pellucid.evaluation.dataset import load_clean
-from pellucid.evaluation.methods import Setup, find_method
+from pellucid.evaluation.baselines import Setup, find_method
+from pellucid.evaluation.datasets import load_clean
+from pellucid.evaluation.environment import surroundings
 from pellucid.evaluation.metrics import psnr
-from pellucid.evaluation.noise import Image
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.runtime import default_threads
+from pellucid.inference.denoiser import Denoiser
+from pellucid.inference.engine import default_threads
+from pellucid.simulation.noise import Image
 
 SIGMAS = (3, 5, 7, 10, 15, 20)
 

@@ -11,10 +11,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pellucid import images
-from pellucid.catalog import CARD_FILE, WHITE_NOISE_NAMES, find_model
+from pellucid import io
 from pellucid.evaluation.benchmark import evaluate
-from pellucid.evaluation.dataset import expand
+from pellucid.evaluation.datasets import expand
+from pellucid.inference.registry import CARD_FILE, WHITE_NOISE_NAMES, find_model
 from pellucid.training.export import to_toml
 
 SIGMAS = (15, 25, 50)
@@ -23,7 +23,7 @@ SIGMAS = (15, 25, 50)
 def measure(folder: Path, model: str | None) -> tuple[str, dict[str, Any]]:
     """Give the model that is named or else fits a test set, and its scores on the set."""
     paths = expand([folder])
-    n_channels = images.read_header(paths[0]).n_channels
+    n_channels = io.read_header(paths[0]).n_channels
     name = model or WHITE_NOISE_NAMES[n_channels]
     scores = evaluate(paths, [name], SIGMAS, gray=n_channels == 1).summary()
     key = folder.resolve().name

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from skimage.data import astronaut
 
-from pellucid import images
+from pellucid import io
 from pellucid.files import FileDenoiser, Settings
-from pellucid.runtime import default_threads
+from pellucid.inference.engine import default_threads
 
 COMMAND = Path(sys.executable).with_name("pellucid")
 #: Given, so that the answer is one and the same however long the estimate takes.
@@ -57,7 +57,7 @@ def noisy_photograph(side_px: int, file_format: str) -> bytes:
     page = np.tile(tile, (n_tiles, n_tiles, 1))[:side_px, :side_px]
     noisy = page + SIGMA * np.random.default_rng(0).standard_normal(page.shape)
     pixels = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-    return images.encode(images.Picture((pixels,), (None,), file_format), file_format)
+    return io.encode(io.Picture((pixels,), (None,), file_format), file_format)
 
 
 def time_library(content: bytes, n_threads: int, seconds: float) -> float:

@@ -16,10 +16,10 @@ from statistics import median
 import numpy as np
 
 from pellucid.errors import MissingExtraError
-from pellucid.evaluation.methods import Image, Setup, find_method
-from pellucid.evaluation.noise import Gaussian
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.runtime import default_threads
+from pellucid.evaluation.baselines import Image, Setup, find_method
+from pellucid.evaluation.environment import surroundings
+from pellucid.inference.engine import default_threads
+from pellucid.simulation.noise import Gaussian
 
 METHODS = (
     "pellucid@bf16",

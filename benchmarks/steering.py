@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pellucid import Denoiser
-from pellucid.evaluation.dataset import expand, load_clean
-from pellucid.evaluation.noise import Gaussian
+from pellucid.evaluation.datasets import expand, load_clean
+from pellucid.simulation.noise import Gaussian
 
 N_IMAGES = 8
 #: Noise that there is, and noise that the model is told of.

@@ -12,8 +12,8 @@ from statistics import median
 
 import torch
 
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.training.averaging import average_with_warmup
+from pellucid.evaluation.environment import surroundings
+from pellucid.training.callbacks.ema import average_with_warmup
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 import pellucid
-from pellucid import images
-from pellucid.evaluation.camera.development import Development
-from pellucid.evaluation.camera.finish import Finish
-from pellucid.evaluation.camera.mosaic import Mosaic
-from pellucid.evaluation.camera.photograph import Camera
-from pellucid.evaluation.camera.sensor import Sensor
-from pellucid.evaluation.compression import Jpeg
+from pellucid import io
+from pellucid.simulation.camera.camera import Camera
+from pellucid.simulation.camera.demosaic import Mosaic
+from pellucid.simulation.camera.isp import Development
+from pellucid.simulation.camera.postprocess import Finish
+from pellucid.simulation.camera.sensor import Sensor
+from pellucid.simulation.jpeg import Jpeg
 
 HERE = Path(__file__).parent
 SIDE_PX, ZOOM = 512, 3
@@ -56,7 +56,7 @@ def simulated() -> Pixels:
 
 def photographed() -> Pixels:
     """Take the launch of DSCOVR (SpaceX, CC0) with an imitated camera."""
-    clean = images.read(HERE.parent / "demo" / "rocket.jpg").pages[0]
+    clean = io.read(HERE.parent / "demo" / "rocket.jpg").pages[0]
     noisy, _ = CAMERA.pair(clean.astype(np.float32) / 255, np.random.default_rng(0))
     return np.rint(255 * noisy).astype(np.uint8)
 
@@ -76,7 +76,7 @@ def main() -> None:
     page = np.ascontiguousarray(np.hstack([simulated(), gap, imitated(night)]))
     target = HERE / "before-after.jpg"
     for picture, path in ((page, target), (night, HERE.parent / "demo" / "night.jpg")):
-        images.write(images.Picture((picture,), (None,), "jpeg"), path, overwrite=True)
+        io.write(io.Picture((picture,), (None,), "jpeg"), path, overwrite=True)
         print(path)
 
 

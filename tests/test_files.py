@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.errors import OutputError
 from pellucid.files import FileDenoiser, Settings
-
-from .conftest import add_noise
+from tests.conftest import add_noise
 
 
 def save(path: Path, *pages: NDArray[np.generic], alpha: NDArray[np.generic] | None = None) -> Path:
-    form = images.SUFFIXES[path.suffix]
-    images.write(images.Picture(tuple(pages), (alpha,) * len(pages), form), path)
+    form = io.SUFFIXES[path.suffix]
+    io.write(io.Picture(tuple(pages), (alpha,) * len(pages), form), path)
     return path
 
 
@@ -26,7 +25,7 @@ def test_every_page_of_a_tiff_is_denoised(gray_photo: NDArray[np.uint8], tmp_pat
     assert result.n_pages == 3
     assert result.sigmas == pytest.approx([10, 25, 40], rel=0.15)
     assert told == [(1, 3), (2, 3), (3, 3)]
-    after = images.read(tmp_path / "out.tif")
+    after = io.read(tmp_path / "out.tif")
     assert after.pages[0].dtype == np.uint16
     for before, page in zip(pages, after.pages, strict=True):
         truth = clean.astype(float) * 257
@@ -37,9 +36,9 @@ def test_alpha_passes_through(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     alpha = np.ascontiguousarray(photo[..., 1])
     source = save(tmp_path / "a.png", add_noise(photo, 25), alpha=alpha)
     FileDenoiser(Settings(sigma=0.1)).denoise_file(source, tmp_path / "b.png")
-    after = images.read(tmp_path / "b.png")
+    after = io.read(tmp_path / "b.png")
     assert np.array_equal(after.alphas[0], alpha)
-    assert not np.array_equal(after.pages[0], images.read(source).pages[0])
+    assert not np.array_equal(after.pages[0], io.read(source).pages[0])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
@@ -60,7 +59,7 @@ def test_nothing_of_brightness_nor_of_colour_gives_the_file_back(photo: NDArray[
 def test_strength_0_into_another_format_keeps_every_pixel(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", photo.astype(np.uint16) * 257)
     FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / "b.tif")
-    assert np.array_equal(images.read(tmp_path / "b.tif").pages[0], images.read(source).pages[0])
+    assert np.array_equal(io.read(tmp_path / "b.tif").pages[0], io.read(source).pages[0])
 
 
 def test_the_input_is_never_the_output(photo: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.errors import OutputError, UnreadableImageError, UnsupportedImageError
 from pellucid.files import FileDenoiser, Settings
 from pellucid.streaming import survey_page
-
-from .conftest import add_noise, peak_memory_mb
+from tests.conftest import add_noise, peak_memory_mb
 
 COMMAND = Path(sys.executable).with_name("pellucid")
 TILE_PX = 96
 
 
 def save(path: Path, *pages: NDArray[np.generic], alpha: NDArray[np.generic] | None = None) -> Path:
-    images.write(images.Picture(pages, (alpha,) * len(pages), images.SUFFIXES[path.suffix]), path)
+    io.write(io.Picture(pages, (alpha,) * len(pages), io.SUFFIXES[path.suffix]), path)
     return path
 
 
@@ -49,7 +48,7 @@ def check_alike(source: Path, held: FileDenoiser, streamed: FileDenoiser, suffix
     expected, found = held.denoise_file(source, one), streamed.denoise_file(source, other)
     assert found.sigmas == expected.sigmas
     assert other.read_bytes() == one.read_bytes()
-    assert not np.array_equal(images.read(one).pages[0], images.read(source).pages[0])
+    assert not np.array_equal(io.read(one).pages[0], io.read(source).pages[0])
 
 
 def test_the_bundled_model(photo: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -88,12 +87,12 @@ def test_every_kind_of_pixels(
 def test_another_format_and_metadata(
     noisy: NDArray[np.uint8], tmp_path: Path, held: FileDenoiser, streamed: FileDenoiser
 ) -> None:
-    metadata = images.Metadata(resolution=(11811.0, 11811.0), xmp=b"<x/>")
-    picture = images.Picture((noisy * np.uint16(257),), (None,), "png", metadata)
-    images.write(picture, tmp_path / "a.png")
+    metadata = io.Metadata(resolution=(11811.0, 11811.0), xmp=b"<x/>")
+    picture = io.Picture((noisy * np.uint16(257),), (None,), "png", metadata)
+    io.write(picture, tmp_path / "a.png")
     check_alike(tmp_path / "a.png", held, streamed, ".tif")
-    assert images.read(tmp_path / "streamed.tif").metadata.xmp == b"<x/>"
-    assert images.read(tmp_path / "streamed.tif").pages[0].dtype == np.uint16
+    assert io.read(tmp_path / "streamed.tif").metadata.xmp == b"<x/>"
+    assert io.read(tmp_path / "streamed.tif").pages[0].dtype == np.uint16
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -116,8 +115,8 @@ def test_the_estimate_is_that_of_the_image_in_memory(
 ) -> None:
     tall = np.tile(noisy, (4, 1, 1))
     source = save(tmp_path / "a.png", tall)
-    scan = images.read_or_scan(source, max_held_bytes=0)
-    assert isinstance(scan, images.Scan)
+    scan = io.read_or_scan(source, max_held_bytes=0)
+    assert isinstance(scan, io.Scan)
     expected = held.denoiser(3).estimate(tall)
     assert survey_page(scan, 0, streamed.denoiser(3), None).sigma == expected > 0
     assert streamed.estimate_file(source) == held.estimate_file(source) == [expected]
@@ -129,7 +128,7 @@ def test_strength_0_gives_the_file_back(noisy: NDArray[np.uint8], tmp_path: Path
     denoiser.denoise_file(source, tmp_path / "b.jpg")
     assert (tmp_path / "b.jpg").read_bytes() == source.read_bytes()
     denoiser.denoise_file(source, tmp_path / "b.png")
-    assert np.array_equal(images.read(tmp_path / "b.png").pages[0], images.read(source).pages[0])
+    assert np.array_equal(io.read(tmp_path / "b.png").pages[0], io.read(source).pages[0])
 
 
 def test_faults_leave_nothing_and_the_next_file_has_its_turn(
@@ -150,7 +149,7 @@ def test_faults_leave_nothing_and_the_next_file_has_its_turn(
         streamed.denoise_file(whole, tmp_path / "out.jpg")
     assert sorted(tmp_path.iterdir()) == before
     streamed.denoise_file(whole, tmp_path / "out.png")
-    assert np.array_equal(images.read(tmp_path / "out.png").alphas[0], noisy[..., 0])
+    assert np.array_equal(io.read(tmp_path / "out.png").alphas[0], noisy[..., 0])
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
@@ -170,9 +169,9 @@ def test_an_interrupt_between_tiles_leaves_nothing(
 
 
 def test_a_file_that_changes_between_the_passes_is_refused(noisy: NDArray[np.uint8], tmp_path: Path) -> None:
-    scan = images.read_or_scan(save(tmp_path / "a.png", noisy), max_held_bytes=0)
-    assert isinstance(scan, images.Scan)
-    images.write(images.Picture((noisy[:50].copy(),), (None,), "png"), tmp_path / "a.png", overwrite=True)
+    scan = io.read_or_scan(save(tmp_path / "a.png", noisy), max_held_bytes=0)
+    assert isinstance(scan, io.Scan)
+    io.write(io.Picture((noisy[:50].copy(),), (None,), "png"), tmp_path / "a.png", overwrite=True)
     with pytest.raises(UnreadableImageError, match="changed while it was read"):
         next(scan.bands())
 
@@ -190,11 +189,11 @@ class Plain:
 
     width_px: int
     height_px: int
-    metadata: images.Metadata
+    metadata: io.Metadata
 
     @property
-    def header(self) -> images.Header:
-        return images.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
+    def header(self) -> io.Header:
+        return io.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
 
     def bands(self):  # type: ignore[no-untyped-def]
         band = np.random.default_rng(0).integers(90, 130, (64, self.width_px, 3), dtype=np.uint8)
@@ -210,10 +209,10 @@ def test_memory_depends_on_the_width_and_not_on_the_area(small_model: Path, tmp_
     """Up to 268 megapixels. What the network needs depends on its tile alone, so that a small one will do."""
     peaks_mb = []
     for height_px in (8192, 32768):
-        images.write(Plain(8192, height_px, images.Metadata(compression="none")), tmp_path / "a.tif", overwrite=True)
+        io.write(Plain(8192, height_px, io.Metadata(compression="none")), tmp_path / "a.tif", overwrite=True)
         options = ["--overwrite", "-o", tmp_path / "b.tif", "-m", small_model]
         peaks_mb.append(peak_memory_mb(COMMAND, "denoise", tmp_path / "a.tif", *options))
-    header = images.read_header(tmp_path / "b.tif")
+    header = io.read_header(tmp_path / "b.tif")
     assert (header.width_px, header.height_px) == (8192, 32768)
     assert peaks_mb[0] < 600
     assert peaks_mb[1] < 1.15 * peaks_mb[0]
@@ -222,5 +221,5 @@ def test_memory_depends_on_the_width_and_not_on_the_area(small_model: Path, tmp_
 @pytest.mark.slow
 def test_the_bundled_model_needs_less_than_1200_mb(tmp_path: Path) -> None:
     """With as many columns of tiles as an image of a gigapixel has."""
-    images.write(Plain(32768, 1400, images.Metadata(compression="none")), tmp_path / "a.tif")
+    io.write(Plain(32768, 1400, io.Metadata(compression="none")), tmp_path / "a.tif")
     assert peak_memory_mb(COMMAND, "denoise", tmp_path / "a.tif") < 1200

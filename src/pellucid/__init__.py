@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid.catalog import ModelCard, find_model, list_models
-    from pellucid.denoiser import Denoiser
     from pellucid.errors import PellucidError
-    from pellucid.functional import denoise, estimate_sigma
+    from pellucid.inference.api import denoise, estimate_sigma
+    from pellucid.inference.denoiser import Denoiser
+    from pellucid.inference.registry import ModelCard, find_model, list_models
 
     __version__: str
 
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Denoiser": "denoiser",
-    "ModelCard": "catalog",
+    "Denoiser": "inference.denoiser",
+    "ModelCard": "inference.registry",
     "PellucidError": "errors",
-    "denoise": "functional",
-    "estimate_sigma": "functional",
-    "find_model": "catalog",
-    "list_models": "catalog",
+    "denoise": "inference.api",
+    "estimate_sigma": "inference.api",
+    "find_model": "inference.registry",
+    "list_models": "inference.registry",
 }
 
 

@@ -88,3 +88,20 @@ class DataError(PellucidError):
 
 class TrainingError(PellucidError):
     """A training run cannot go on."""
+
+
+def require_extra(feature: str, extra: str, *modules: str) -> None:
+    """Check that what a feature needs of an optional extra is installed, without importing it.
+
+    Raises
+    ------
+    MissingExtraError
+        One of them is not; the message gives the command that installs it.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 (`pellucid --help` does without)
+
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtraError(
+                f"{feature}: needs {module}, which is not installed: pip install 'pellucid[{extra}]'"
+            )

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pellucid import images
-from pellucid.catalog import DEFAULT_NAMES
-from pellucid.denoiser import DEFAULT_TILE_PX, Denoiser
+from pellucid import io
 from pellucid.errors import OutputError
-from pellucid.findings import NoiseMap, RemovedNoise
-from pellucid.noise_level import LevelMeter
+from pellucid.inference.denoiser import DEFAULT_TILE_PX, Denoiser
+from pellucid.inference.noise_estimation import LevelMeter
+from pellucid.inference.registry import DEFAULT_NAMES
+from pellucid.inference.tiling import Progress
 from pellucid.streaming import DenoisedScan, Shares, scan_level, survey_page
-from pellucid.tiling import Progress
+from pellucid.visualize import NoiseMap, RemovedNoise
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Settings:
     precision: str = "auto"
     n_threads: int | None = None
     max_pixels: int | None = None
-    max_held_bytes: int = images.MAX_HELD_BYTES
+    max_held_bytes: int = io.MAX_HELD_BYTES
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,17 @@ class FileDenoiser:
         for path in targets:
             if path.exists() and path.samefile(source):
                 raise OutputError(f"{path}: is the input, which is never changed: name another output")
-            images.check_target(path, overwrite=overwrite)
+            io.check_target(path, overwrite=overwrite)
         start = time.perf_counter()
         before = self._read(source)
         after, levels, model = self._clean(before, progress)
-        if after is before and images.SUFFIXES[target.suffix.lower()] == before.header.format:
+        if after is before and io.SUFFIXES[target.suffix.lower()] == before.header.format:
             # Nothing was taken out: even a JPEG comes back as it was, not encoded a second time.
-            images.copy(source, target, overwrite=overwrite)
+            io.copy(source, target, overwrite=overwrite)
         else:
-            images.write(after, target, overwrite=overwrite)
+            io.write(after, target, overwrite=overwrite)
         if removed is not None:
-            images.write(RemovedNoise(before, after, is_exact=_is_tiff(removed)), removed, overwrite=overwrite)
+            io.write(RemovedNoise(before, after, is_exact=_is_tiff(removed)), removed, overwrite=overwrite)
         return self._result(str(source), str(target), before.header, levels, model, start)
 
     def denoise_bytes(self, source: Path | bytes, format_name: str | None = None) -> tuple[bytes, FileResult]:
@@ -159,12 +159,12 @@ class FileDenoiser:
         start = time.perf_counter()
         # Whoever hands over the content has room for it.
         is_content = isinstance(source, bytes)
-        before = images.read(source, max_pixels=self.settings.max_pixels) if is_content else self._read(source)
+        before = io.read(source, max_pixels=self.settings.max_pixels) if is_content else self._read(source)
         after, levels, model = self._clean(before, None)
         if after is before and format_name in {None, before.header.format}:
             encoded = source if isinstance(source, bytes) else source.read_bytes()
         else:
-            encoded = images.encode(after, format_name or before.header.format)
+            encoded = io.encode(after, format_name or before.header.format)
         return encoded, self._result("-" if is_content else str(source), "-", before.header, levels, model, start)
 
     def estimate_file(self, source: Path | bytes) -> list[float]:
@@ -182,7 +182,7 @@ class FileDenoiser:
         """
         found = self._read(source)
         denoiser = self.denoiser(found.header.n_channels)
-        if isinstance(found, images.Picture):
+        if isinstance(found, io.Picture):
             return [denoiser.estimate(page) for page in found.pages]
         surveys = [survey_page(found, page, denoiser, None) for page in range(found.header.n_pages)]
         return [scan_level(found, page, denoiser, survey) for page, survey in enumerate(surveys)]
@@ -204,27 +204,25 @@ class FileDenoiser:
         OutputError
             The target cannot be written; it is untouched.
         """
-        images.check_target(target, overwrite=overwrite)
+        io.check_target(target, overwrite=overwrite)
         found = self._read(source)
         meters = [LevelMeter() for _ in range(found.header.n_pages)]
         drawn = NoiseMap(found, self.denoiser(found.header.n_channels), _is_tiff(target), meters)
-        images.write(drawn, target, overwrite=overwrite)
+        io.write(drawn, target, overwrite=overwrite)
         return [meter.sigma for meter in meters]
 
-    def _read(self, source: Path | bytes) -> images.Picture | images.Scan:
+    def _read(self, source: Path | bytes) -> io.Picture | io.Scan:
         settings = self.settings
-        return images.read_or_scan(source, max_pixels=settings.max_pixels, max_held_bytes=settings.max_held_bytes)
+        return io.read_or_scan(source, max_pixels=settings.max_pixels, max_held_bytes=settings.max_held_bytes)
 
     def _clean(
-        self, before: images.Picture | images.Scan, progress: Progress | None
-    ) -> tuple[images.Source, list[LevelMeter], str]:
-        if isinstance(before, images.Picture):
+        self, before: io.Picture | io.Scan, progress: Progress | None
+    ) -> tuple[io.Source, list[LevelMeter], str]:
+        if isinstance(before, io.Picture):
             return self._denoise(before, progress)
         return self._denoise_scan(before, progress)
 
-    def _denoise(
-        self, picture: images.Picture, progress: Progress | None
-    ) -> tuple[images.Picture, list[LevelMeter], str]:
+    def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[LevelMeter], str]:
         """Denoise every page; where nothing is to be taken out, give the very picture back."""
         denoiser, n_pages = self.denoiser(picture.header.n_channels), len(picture.pages)
         if self._takes_nothing():
@@ -240,16 +238,14 @@ class FileDenoiser:
         with self._turn:
             return picture.replace_pages(pages), meters, denoiser.card.name
 
-    def _seen(self, denoiser: Denoiser, page: images.Samples) -> float:
+    def _seen(self, denoiser: Denoiser, page: io.Samples) -> float:
         return denoiser.estimate(page) if self.settings.sigma is None else self.settings.sigma
 
-    def _told(self, denoiser: Denoiser, page: images.Samples) -> float | None:
+    def _told(self, denoiser: Denoiser, page: io.Samples) -> float | None:
         """Give what the network is told of a page; None if it sees the noise itself."""
         return None if denoiser.sees_noise and self.settings.sigma is None else self._seen(denoiser, page)
 
-    def _denoise_scan(
-        self, scan: images.Scan, progress: Progress | None
-    ) -> tuple[images.Source, list[LevelMeter], str]:
+    def _denoise_scan(self, scan: io.Scan, progress: Progress | None) -> tuple[io.Source, list[LevelMeter], str]:
         """Do what `_denoise` does, but only when the rows of the result are asked for."""
         denoiser, n_pages = self.denoiser(scan.header.n_channels), scan.header.n_pages
         surveys = [survey_page(scan, page, denoiser, self.settings.sigma) for page in range(n_pages)]
@@ -290,7 +286,7 @@ class FileDenoiser:
             return self._denoisers[model]
 
     def _result(
-        self, source: str, target: str, header: images.Header, levels: list[LevelMeter], model: str, start: float
+        self, source: str, target: str, header: io.Header, levels: list[LevelMeter], model: str, start: float
     ) -> FileResult:
         return FileResult(
             source=source,
@@ -306,7 +302,7 @@ class FileDenoiser:
 
 
 def _is_tiff(path: Path) -> bool:
-    return images.SUFFIXES[path.suffix.lower()] == "tiff"
+    return io.SUFFIXES[path.suffix.lower()] == "tiff"
 
 
 def _page_progress(progress: Progress | None, index: int, n_pages: int) -> Progress | None:

@@ -11,12 +11,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
-from pellucid import images
-from pellucid.denoiser import Denoiser
-from pellucid.noise_level import LevelMeter, noise_of, sample_patches
-from pellucid.rows import Array, PassingRows
-from pellucid.tiling import Progress
-from pellucid.views import known_range
+from pellucid import io
+from pellucid.inference.arrays import known_range
+from pellucid.inference.denoiser import Denoiser
+from pellucid.inference.noise_estimation import LevelMeter, noise_of, sample_patches
+from pellucid.inference.row_buffer import Array, PassingRows
+from pellucid.inference.tiling import Progress
 
 
 class Shares(TypedDict):
@@ -44,7 +44,7 @@ class PageSurvey:
     data_range: tuple[float, float]
 
 
-def survey_page(scan: images.Scan, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
+def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
     """Find the range of a page's values and, if it is neither given nor seen by the network, how strong its noise is.
 
     The page is read once for that, or not at all if nothing has to be found. The result is the same as for the page in
@@ -62,7 +62,7 @@ def survey_page(scan: images.Scan, page: int, denoiser: Denoiser, sigma: float |
     return PageSurvey(sigma if is_known else min(found, denoiser.card.sigma_max / 255), data_range)
 
 
-def scan_level(scan: images.Scan, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
+def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
     """Tell the noise level of a page that is not denoised: what was found before, or else what the network sees."""
     if survey.sigma is not None:
         return survey.sigma
@@ -74,7 +74,7 @@ def scan_level(scan: images.Scan, page: int, denoiser: Denoiser, survey: PageSur
 
 
 @contextmanager
-def page_rows(scan: images.Scan, page: int) -> Iterator[PassingRows]:
+def page_rows(scan: io.Scan, page: int) -> Iterator[PassingRows]:
     """Read the rows of a page; faults that show only after the last row are told of at the end."""
     header = scan.header
     shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
@@ -84,7 +84,7 @@ def page_rows(scan: images.Scan, page: int) -> Iterator[PassingRows]:
             pass
 
 
-def _read_through(scan: images.Scan, page: int) -> tuple[float, tuple[float, float]]:
+def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]:
     """Read a page, to estimate its noise and to find the range of its values."""
     header = scan.header
     smallest, largest = math.inf, -math.inf
@@ -126,7 +126,7 @@ class DenoisedScan:
         One for each page; they know its noise level when its last row is made.
     """
 
-    scan: images.Scan
+    scan: io.Scan
     denoiser: Denoiser
     surveys: list[PageSurvey]
     shares: Shares
@@ -135,16 +135,16 @@ class DenoisedScan:
     meters: list[LevelMeter]
 
     @property
-    def header(self) -> images.Header:
+    def header(self) -> io.Header:
         """The scan's: nothing in it changes."""
         return self.scan.header
 
     @property
-    def metadata(self) -> images.Metadata:
+    def metadata(self) -> io.Metadata:
         """The scan's."""
         return self.scan.metadata
 
-    def bands(self) -> Generator[images.Samples, None, None]:
+    def bands(self) -> Generator[io.Samples, None, None]:
         """Yield the denoised rows of all pages from the top to the bottom, with alpha as the last channel."""
         with self.turn:
             for page in range(self.header.n_pages):
@@ -155,7 +155,7 @@ class DenoisedScan:
         """Whether there is no alpha, or nothing but white in it."""
         return self.scan.is_opaque()
 
-    def _page(self, page: int, rows: PassingRows) -> Iterator[images.Samples]:
+    def _page(self, page: int, rows: PassingRows) -> Iterator[io.Samples]:
         return self.denoiser.denoise_rows(
             rows,
             n_channels=self.header.n_channels,

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.batch import Batch, ObjectStore, plan_jobs
 from pellucid.errors import ParameterError
 from pellucid.files import FileDenoiser, Settings
-
-from ..conftest import add_noise  # noqa: TID252
+from tests.conftest import add_noise
 
 
 @pytest.fixture(scope="module")
 def photograph(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "a.jpg"
-    images.write(images.Picture((add_noise(photo[:200, :280], 15),), (None,), "jpeg"), path)
+    io.write(io.Picture((add_noise(photo[:200, :280], 15),), (None,), "jpeg"), path)
     return path
 
 

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.batch import Batch, Record, plan_jobs, retrying
-from pellucid.batch.stores import ObjectStore
+from pellucid.batch.storage import ObjectStore
 from pellucid.errors import InputError
 from pellucid.files import Settings
-
-from ..conftest import add_noise  # noqa: TID252
-from .s3 import BUCKET, Faulty, access, contents, rows, serving, upload
+from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
+from tests.conftest import add_noise
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def photos(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
         path = folder / ("sub dir" if number % 2 else "") / f"{number}{('.png', '.jpg', '.tif')[number % 3]}"
         path.parent.mkdir(exist_ok=True)
         page = add_noise(np.ascontiguousarray(photo[30 * number :][:40, :56]), 20)
-        images.write(images.Picture((page,), (None,), images.SUFFIXES[path.suffix]), path)
+        io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path)
     (folder / "broken.jpg").write_bytes(b"no image")
     return folder
 

@@ -7,9 +7,9 @@ import pytest
 
 from pellucid.errors import DataError, MissingExtraError, ModelError, ParameterError
 from pellucid.evaluation import benchmark
+from pellucid.evaluation.baselines import Method
 from pellucid.evaluation.benchmark import evaluate, noise_rng
-from pellucid.evaluation.dataset import load_clean
-from pellucid.evaluation.methods import Method
+from pellucid.evaluation.datasets import load_clean
 from pellucid.evaluation.metrics import psnr, ssim
 
 

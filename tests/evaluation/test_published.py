@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from pellucid.catalog import find_model
 from pellucid.errors import ModelError
 from pellucid.evaluation.published import PUBLISHED, convert, find_published
-from pellucid.runtime import Network
+from pellucid.inference.engine import Network
+from pellucid.inference.registry import find_model
 
 
 def stack(features, convolutions):

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pellucid.lab.intervals import difference_of, judge, mean_of
 from pellucid.lab.pictures import NO_PHOTOGRAPHS
+from pellucid.lab.plotting import new_figure
 from pellucid.lab.runner import run_studies
+from pellucid.lab.statistics import difference_of, judge, mean_of
 from pellucid.lab.study import Arm, Drawing, Effort, Finding, Results, Study, Table
-from pellucid.lab.style import new_figure
 
 
 class Tossing:

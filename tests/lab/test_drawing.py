@@ -3,8 +3,8 @@ import math
 import numpy as np
 
 from pellucid.lab.drawing import draw_curves, draw_intervals, draw_windows
-from pellucid.lab.intervals import Interval
-from pellucid.lab.style import look, new_figure
+from pellucid.lab.plotting import look, new_figure
+from pellucid.lab.statistics import Interval
 
 
 def test_curves_of_seeds():

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from pellucid import images
+from pellucid import io
 from pellucid.errors import DataError
 from pellucid.lab.pictures import load_photographs
 
 
 def write(folder, name, shape, seed=0, dtype=np.uint8):
     pixels = np.random.default_rng(seed).integers(0, 255, shape).astype(dtype)
-    images.write(images.Picture((pixels,), (None,), "png"), folder / name)
+    io.write(io.Picture((pixels,), (None,), "png"), folder / name)
     return pixels
 
 

@@ -8,7 +8,7 @@ import pytest
 from pellucid.errors import DataError, OutputError
 from pellucid.lab import runner
 from pellucid.lab.pictures import NO_PHOTOGRAPHS, Photographs
-from pellucid.lab.records import find_records
+from pellucid.lab.results import find_records
 from pellucid.lab.runner import run_studies
 from pellucid.lab.study import Effort
 

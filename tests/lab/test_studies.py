@@ -5,8 +5,8 @@ import pytest
 
 from pellucid.errors import ParameterError
 from pellucid.lab.pictures import load_photographs
-from pellucid.lab.records import find_records
 from pellucid.lab.report import write_report
+from pellucid.lab.results import find_records
 from pellucid.lab.runner import run_studies
 from pellucid.lab.studies import STUDIES, find_studies
 from pellucid.lab.study import Effort, Results, Verdict

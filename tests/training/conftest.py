@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.training.recipe import Recipe, parse_recipe
-from pellucid.training.run import train
+from pellucid.training.trainer import train
 
 TINY = {
     "name": "tiny",
@@ -33,7 +33,7 @@ def clean_folder(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uin
         page = np.ascontiguousarray(photo[80 * index : 80 * index + 80, :200])
         if index == 5:
             page = page.astype(np.uint16) * 257
-        images.write(images.Picture((page,), (None,), "png"), folder / f"{index}.png")
+        io.write(io.Picture((page,), (None,), "png"), folder / f"{index}.png")
     return folder
 
 

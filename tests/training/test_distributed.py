@@ -9,7 +9,7 @@ from pellucid.errors import DataError, ParameterError, RecipeError, TrainingErro
 from pellucid.training.distributed import World, find_world, joined, on_first_rank
 from pellucid.training.distributed import _judge as judge
 from pellucid.training.recipe import Recipe
-from pellucid.training.run import train
+from pellucid.training.trainer import train
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}
 

@@ -8,13 +8,12 @@ import torch
 
 from pellucid import Denoiser, find_model
 from pellucid.errors import TrainingError
-from pellucid.noise_map import CELL_PX, LIMITS, see_noise, settle
+from pellucid.inference.noise_map import CELL_PX, LIMITS, see_noise, settle
 from pellucid.training.export import export_model, load_trained
+from pellucid.training.pretrained import read_weights
 from pellucid.training.recipe import Recipe, parse_recipe
-from pellucid.training.run import train
-from pellucid.training.warmstart import read_weights
-
-from .conftest import TINY
+from pellucid.training.trainer import train
+from tests.training.conftest import TINY
 
 pytestmark = pytest.mark.slow
 

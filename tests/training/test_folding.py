@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pellucid.training.folding import fold_batch_norm
-from pellucid.training.networks import DenoisingAutoencoder
+from pellucid.training.nn.unet import DenoisingAutoencoder
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

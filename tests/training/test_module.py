@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from pellucid.errors import RecipeError
+from pellucid.training.datasets import Batch
 from pellucid.training.module import DenoisingModule, _told
 from pellucid.training.recipe import Recipe, parse_recipe
-from pellucid.training.samples import Batch
-
-from .conftest import TINY
+from tests.training.conftest import TINY
 
 
 def seeing(**changes: Any) -> Recipe:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER, settle
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER, settle
 from pellucid.training.settling import settle_patches
 
 CELL = AVERAGED * CELL_PX

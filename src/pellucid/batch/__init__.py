@@ -7,13 +7,13 @@ The result of a file is written first, whole or not at all, and its row in the l
 under a result's name is whole, and a run that was killed between the two finds a result without a row.
 """
 
+from pellucid.batch.job import Work, fingerprint, process
 from pellucid.batch.ledger import LEDGER_NAME, FolderLedger, Ledger, Record
 from pellucid.batch.limiting import at_most
 from pellucid.batch.parts import StoreLedger
-from pellucid.batch.planning import Job, plan_jobs
-from pellucid.batch.processing import Work, fingerprint, process
-from pellucid.batch.stores import FolderStore, ObjectStore, Store, open_store
-from pellucid.batch.working import Batch, Cluster
+from pellucid.batch.plan import Job, plan_jobs
+from pellucid.batch.runner import Batch, Cluster
+from pellucid.batch.storage import FolderStore, ObjectStore, Store, open_store
 
 __all__ = [
     "LEDGER_NAME",

@@ -6,7 +6,7 @@ A manifest's path or URL enters, the names in it leave. It knows nothing of imag
 from collections.abc import Iterator
 from typing import Any
 
-from pellucid.batch.stores import fetched
+from pellucid.batch.storage import fetched
 from pellucid.errors import MissingExtraError, UnreadableImageError
 
 MANIFEST_SUFFIX = ".parquet"

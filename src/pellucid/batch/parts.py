@@ -7,7 +7,7 @@ import threading
 import time
 
 from pellucid.batch.ledger import Ledger, Record, as_line, made_of
-from pellucid.batch.stores import ObjectStore
+from pellucid.batch.storage import ObjectStore
 from pellucid.errors import OutputError
 
 #: A part is written when it has so many rows, or when its first row has waited so long: that much a kill can lose.

@@ -11,15 +11,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pellucid.cli.batching import batch_command
-from pellucid.cli.common import EXIT_INTERRUPTED, complain
-from pellucid.cli.denoising import denoise_command
-from pellucid.cli.telling import doctor_command, estimate_command, models_command
+from pellucid.cli.batch import batch_command
+from pellucid.cli.denoise import denoise_command
+from pellucid.cli.evaluate import evaluate_command
+from pellucid.cli.info import doctor_command, estimate_command, models_command
+from pellucid.cli.lab import app as lab_app
+from pellucid.cli.options import EXIT_INTERRUPTED, complain
+from pellucid.cli.serve import serve_command
+from pellucid.cli.train import export_command, train_command
 from pellucid.errors import OutputError, PellucidError
-from pellucid.evaluation.command import evaluate_command
-from pellucid.lab.command import app as lab_app
-from pellucid.training.command import export_command, train_command
-from pellucid.web.command import serve_command
 
 app = typer.Typer(
     name="pellucid",

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import DataError, MissingExtraError, ModelError, ParameterError, PellucidError
-from pellucid.evaluation.dataset import load_clean
-from pellucid.evaluation.methods import Denoise, Method, Setup, find_method
+from pellucid.evaluation.baselines import Denoise, Method, Setup, find_method
+from pellucid.evaluation.datasets import load_clean
+from pellucid.evaluation.environment import surroundings
 from pellucid.evaluation.metrics import psnr, ssim
-from pellucid.evaluation.noise import Gaussian
 from pellucid.evaluation.report import Evaluation
 from pellucid.evaluation.results import Failure, Row, Skipped
-from pellucid.evaluation.surroundings import surroundings
-from pellucid.runtime import default_threads
+from pellucid.inference.engine import default_threads
+from pellucid.simulation.noise import Gaussian
 
 Image = NDArray[np.float32]
 #: Told, before each measurement and once at the end, how many are done, how many there are, and which comes
@@ -54,7 +54,7 @@ def evaluate(
     images : sequence of Path
         Clean images. One that cannot be used is reported and counted as a failure; the others go on.
     methods : sequence of str
-        See :func:`pellucid.evaluation.methods.find_method`. One whose package or weights are missing is named
+        See :func:`pellucid.evaluation.baselines.find_method`. One whose package or weights are missing is named
         and skipped.
     sigmas : sequence of float
         Standard deviations of the noise, 0..255 scale.

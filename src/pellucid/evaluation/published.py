@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.catalog import CARD_FILE, NETWORK_FILE
 from pellucid.errors import ModelError
+from pellucid.inference.registry import CARD_FILE, NETWORK_FILE
 
 _Weights = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ A valley and a path enter, marks on axes leave. It knows nothing of how the path
 import numpy as np
 from matplotlib.axes import Axes
 
-from pellucid.lab.style import BLUE, VERMILLION
+from pellucid.lab.plotting import BLUE, VERMILLION
 from pellucid.lab.valley import Points, Valley
 
 _MARGIN, _N_GRID, _N_LEVELS = 0.1, 160, 9

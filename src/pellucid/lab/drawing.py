@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pellucid.lab.intervals import Interval
-from pellucid.lab.style import COLOURS, GRAY, MARKERS, WIDTH_IN
+from pellucid.lab.plotting import COLOURS, GRAY, MARKERS, WIDTH_IN
+from pellucid.lab.statistics import Interval
 
 
 def draw_curves(axes: Axes, x: Any, curves: Any, label: str, look: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid import images
+from pellucid import io
 from pellucid.errors import DataError, MissingExtraError
-from pellucid.training.data import load_images
+from pellucid.training.image_folder import load_images
 
 Pixels = NDArray[np.uint8]
 #: Colour photographs in the wheel of scikit-image, so that nothing is downloaded: a portrait, a motorcycle in a
@@ -91,7 +91,7 @@ def _read(name: str) -> Pixels:
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise MissingExtraError("photographs: needs scikit-image: pip install 'pellucid[lab]', or pass --data")
-    pixels: Pixels = images.read(Path(package.origin).parent / "data" / name).pages[0]
+    pixels: Pixels = io.read(Path(package.origin).parent / "data" / name).pages[0]
     return pixels
 
 

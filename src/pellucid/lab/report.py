@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pellucid.errors import DataError
-from pellucid.lab import style
-from pellucid.lab.records import Found, find_records
+from pellucid.lab import plotting
+from pellucid.lab.results import Found, find_records
 from pellucid.lab.study import Finding, Study, Table, Verdict
 from pellucid.lab.writing import write_whole
 
@@ -92,7 +92,7 @@ def _section(study: Study, found: Found, folder: Path) -> Section:
     facts = {name: text for name, text in facts.items() if text}
     if found.n_missing:
         return Section(study, command, facts, n_missing=found.n_missing)
-    with style.applied():
+    with plotting.applied():
         drawings = study.draw(found.results)
         pictures = [
             Picture(name, _save(drawing.figure, folder / study.name, name), drawing.caption)

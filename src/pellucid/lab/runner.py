@@ -14,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from pellucid.evaluation.surroundings import processor
+from pellucid.evaluation.environment import processor
 from pellucid.lab.pictures import NO_PHOTOGRAPHS, Photographs
-from pellucid.lab.records import Conditions, Record, find_record, save_record
+from pellucid.lab.results import Conditions, Record, find_record, save_record
 from pellucid.lab.study import Arm, Effort, Measured, Result, Study
 
 _PACKAGES = ("pellucid", "torch", "numpy")

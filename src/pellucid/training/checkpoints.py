@@ -17,8 +17,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from pellucid.errors import TrainingError
-from pellucid.training.folder import CHECKPOINTS, write_whole, writing
-from pellucid.training.watch import StepWatch, Stopped
+from pellucid.training.callbacks.graceful_stop import StepWatch, Stopped
+from pellucid.training.run_dir import CHECKPOINTS, write_whole, writing
 
 _NAME = re.compile(r"(?:.*-)?step=(\d+)\.ckpt")
 #: The parts of a checkpoint that must be finite for a run to go on from it, and to be exported.

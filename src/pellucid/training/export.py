@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.catalog import CARD_FILE, ESTIMATOR_FILE, NETWORK_FILE
 from pellucid.errors import RecipeError, TrainingError
+from pellucid.inference.registry import CARD_FILE, ESTIMATOR_FILE, NETWORK_FILE
 from pellucid.training.checkpoints import find_sound_checkpoint
-from pellucid.training.estimator import NoiseEstimator
-from pellucid.training.folder import DATA_FILE, EXAMPLES_FILE, RECIPE_FILE, WEIGHTS_FILE, write_whole
 from pellucid.training.folding import fold_batch_norm
 from pellucid.training.module import build_network
-from pellucid.training.networks import DenoisingAutoencoder
+from pellucid.training.nn.noise_estimator import NoiseEstimator
+from pellucid.training.nn.unet import DenoisingAutoencoder
 from pellucid.training.recipe import Recipe, parse_recipe
+from pellucid.training.run_dir import DATA_FILE, EXAMPLES_FILE, RECIPE_FILE, WEIGHTS_FILE, write_whole
 from pellucid.training.tracing import largest_difference, network_to_onnx, random_examples
 
 #: An exported network that differs by more, on the [0, 1] scale, is not written; rounding kernels to float16 does less.

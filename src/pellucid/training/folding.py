@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pellucid.training.blocks import EncoderBlock
+from pellucid.training.nn.blocks import EncoderBlock
 
 Network = TypeVar("Network", bound=nn.Module)
 

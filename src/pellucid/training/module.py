@@ -11,12 +11,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from pellucid.training.estimator import NoiseEstimator, estimation_error, estimation_loss
+from pellucid.training.datasets import Batch
 from pellucid.training.losses import LOSSES, out_of_range
-from pellucid.training.networks import DenoisingAutoencoder
-from pellucid.training.optimizers import build_optimizer
+from pellucid.training.nn.noise_estimator import NoiseEstimator, estimation_error, estimation_loss
+from pellucid.training.nn.unet import DenoisingAutoencoder
+from pellucid.training.optim import build_optimizer
 from pellucid.training.recipe import NetworkRecipe, Recipe
-from pellucid.training.samples import Batch
 from pellucid.training.schedules import SCHEDULES
 from pellucid.training.settling import settle_patches
 

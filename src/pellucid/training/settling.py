@@ -6,7 +6,7 @@ Maps of a batch of patches enter, one level for each patch leaves. It knows noth
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, relu
 
-from pellucid.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER
 
 #: Instead of the one estimate that is the last of a share, the mean of those up to so much of a share before and after
 #: it: so that not one place of a patch alone learns.
@@ -14,7 +14,7 @@ NEAR = 0.05
 
 
 def settle_patches(estimate: Tensor, n_channels: int) -> Tensor:
-    r"""Settle the estimates of each patch as :func:`pellucid.noise_map.settle` does those around a place.
+    r"""Settle the estimates of each patch as :func:`pellucid.inference.noise_map.settle` does those around a place.
 
     .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pellucid.errors import PellucidError
 from pellucid.training.distributed import EXIT_INTERRUPTED
 from pellucid.training.recipe import parse_recipe
-from pellucid.training.run import train
+from pellucid.training.trainer import train
 
 
 def main() -> int:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from pellucid.lab.fitting import small_recipe
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import applied
 from pellucid.lab.studies.batch_normalization import STUDY, _scales
 from pellucid.lab.studies.batch_normalization_modes import TILE_PX, compare_modes
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.lab.style import applied
+from pellucid.lab.training import small_recipe
 from pellucid.training.module import DenoisingModule
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import applied
 from pellucid.lab.studies.depth import STUDY
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.lab.style import applied
 
 VERDICTS = [(0.6, Verdict.SUPPORTS), (-0.6, Verdict.CONTRADICTS), (0.0, Verdict.CANNOT_TELL)]
 

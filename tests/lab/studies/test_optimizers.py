@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import applied
 from pellucid.lab.studies.optimizers import STUDY, _mean_between, _quality
 from pellucid.lab.studies.optimizers_figures import chosen
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.lab.style import applied
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.lab import style
+from pellucid.lab import plotting
 from pellucid.lab.pictures import Photographs
 from pellucid.lab.studies.output_range import STUDY, _Gradients, _window
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.training.outputs import Clip, Sigmoid
+from pellucid.training.nn.heads import Clip, Sigmoid
 
 PENALIZED = "scaled tanh + penalty"
 OTHERS = {
@@ -124,7 +124,7 @@ def test_one_seed_cannot_tell():
 
 
 def test_all_figures_are_drawn_even_of_one_seed_and_what_is_far_is_written():
-    with style.applied():
+    with plotting.applied():
         drawings = STUDY.draw(made_up(n_seeds=1, start="bad", clip={"psnr": 7.84}, linear={"psnr_white": None}))
     assert list(drawings) == ["maps", "training", "quality", "windows"]
     assert "mean of 1 seed and" in drawings["training"].caption

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.lab.fitting import fit, small_recipe
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import applied
 from pellucid.lab.studies.receptive_field import STUDY, _farthest, _influence, _reach
 from pellucid.lab.studies.receptive_field_figures import as_map
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.lab.style import applied
+from pellucid.lab.training import fit, small_recipe
 from pellucid.training.module import build_network
 
 VERDICTS = [(0.5, Verdict.SUPPORTS), (-0.5, Verdict.CONTRADICTS), (0.0, Verdict.CANNOT_TELL)]

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.lab.fitting import small_recipe
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import applied
 from pellucid.lab.studies.residual_connections import STUDY, _blocks, _gradient_norms
 from pellucid.lab.study import Effort, Result, Results, Verdict
-from pellucid.lab.style import applied
+from pellucid.lab.training import small_recipe
+from pellucid.training.datasets import soil_images
 from pellucid.training.module import DenoisingModule
-from pellucid.training.samples import soil_images
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.lab.fitting import fit, held_out_psnr, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.batch_normalization_figures import BLOCKS, draw
 from pellucid.lab.studies.batch_normalization_modes import TILE_PX, compare_modes
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
+from pellucid.lab.training import fit, held_out_psnr, small_recipe
 from pellucid.training.module import DenoisingModule
-from pellucid.training.networks import DenoisingAutoencoder
+from pellucid.training.nn.unet import DenoisingAutoencoder
 
 _SIGMA = 25.0
 _TRIAL = {"network": {"widths": [8, 8], "depths": [2, 2]}, "data": {"patch_px": 16, "batch_size": 2}}

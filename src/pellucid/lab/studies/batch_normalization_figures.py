@@ -6,9 +6,9 @@ Its results enter, figures leave. It knows nothing of how they were measured.
 import numpy as np
 
 from pellucid.lab.drawing import draw_curves, draw_windows
-from pellucid.lab.intervals import mean_of
+from pellucid.lab.plotting import GRAY, label_ends, look, new_figure, plain_numbers
+from pellucid.lab.statistics import mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import GRAY, label_ends, look, new_figure, plain_numbers
 
 #: What a network without and with residual connections is called, by the setting `residual`.
 BLOCKS = {False: "plain", True: "residual"}

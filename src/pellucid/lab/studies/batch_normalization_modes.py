@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.evaluation.metrics import psnr
-from pellucid.lab.fitting import noisy_copy
 from pellucid.lab.pictures import Photographs
 from pellucid.lab.study import Measured
+from pellucid.lab.training import noisy_copy
 from pellucid.training.module import DenoisingModule
 
 TILE_PX = 48

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from pellucid.lab.drawing import draw_intervals, draw_windows
-from pellucid.lab.fitting import MUON, denoise, fit, held_out_psnr, noisy_copy, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import look, new_figure
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.skip_connections_edges import stack_windows, unstack_windows
 from pellucid.lab.study import Arm, Drawing, Effort, Finding, Measured, Results, Study, Table, Verdict
-from pellucid.lab.style import look, new_figure
+from pellucid.lab.training import MUON, denoise, fit, held_out_psnr, noisy_copy, small_recipe
 
 _SIGMA, _WINDOW_PX, _N_WINDOWS = 25.0, 40, 4
 _WIDTHS = {"shallow": (24, 48), "deep": (24, 48, 96)}

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from pellucid.lab.contours import draw_valley
-from pellucid.lab.intervals import difference_of, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import GRAY, label_ends, look, new_figure, plain_numbers
+from pellucid.lab.statistics import difference_of, mean_of
 from pellucid.lab.study import Arm, Drawing, Effort, Finding, Measured, Results, Study, Table, Verdict
-from pellucid.lab.style import GRAY, label_ends, look, new_figure, plain_numbers
 from pellucid.lab.valley import ARRIVED, Build, Points, Valley, descend, sign_changes, steps_to_arrive
 
 #: Of the paths: a valley that is ten times as long as wide, and a rate just below the bound of 2.

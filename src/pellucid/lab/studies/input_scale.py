@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from pellucid.lab.drawing import draw_curves
-from pellucid.lab.fitting import fit, held_out_psnr, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import look, new_figure, plain_numbers
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.study import Arm, Drawing, Effort, Finding, Measured, Results, Study, Table
-from pellucid.lab.style import look, new_figure, plain_numbers
+from pellucid.lab.training import fit, held_out_psnr, small_recipe
+from pellucid.training.datasets import Batch
 from pellucid.training.module import DenoisingModule
-from pellucid.training.samples import Batch
 
 _SCALED, _UNIT, _BYTES = "zero mean, unit deviation", "0 to 1", "0 to 255"
 _KEYS = {_SCALED: "scaled", _UNIT: "unit", _BYTES: "bytes"}

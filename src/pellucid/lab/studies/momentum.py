@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pellucid.lab.intervals import difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.statistics import difference_of, judge, mean_of
 from pellucid.lab.studies.momentum_figures import draw
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
 from pellucid.lab.valley import Build, Valley, descend, sign_changes, steps_to_arrive

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.lab.contours import draw_valley
+from pellucid.lab.plotting import GRAY, look, new_figure, plain_numbers
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import GRAY, look, new_figure, plain_numbers
 from pellucid.lab.valley import ARRIVED, Valley
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from pellucid.evaluation.metrics import psnr
-from pellucid.lab.fitting import denoise, fit, noisy_copy, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.optimizers_figures import NAMES, chosen, draw
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
+from pellucid.lab.training import denoise, fit, noisy_copy, small_recipe
 from pellucid.training.module import DenoisingModule
 
 #: A rate that suits each optimizer on this network, found in short trials; the grid lies around it.

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pellucid.lab.drawing import draw_curves, draw_intervals
-from pellucid.lab.intervals import mean_of
+from pellucid.lab.plotting import GRAY, label_ends, look, new_figure, plain_numbers
+from pellucid.lab.statistics import mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import GRAY, label_ends, look, new_figure, plain_numbers
 
 NAMES = {"sgd": "SGD", "momentum": "momentum", "rmsprop": "RMSProp", "adagrad": "AdaGrad", "adam": "Adam"}
 #: Windows averaged for a curve: single ones are as restless as the patches are different.

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.evaluation.metrics import psnr
-from pellucid.lab.fitting import Image, fit, held_out_psnr, noisy_copy, small_recipe
 from pellucid.lab.pictures import Photographs, Pixels
 from pellucid.lab.studies.output_range_figures import draw
 from pellucid.lab.studies.output_range_findings import find, tabulate
 from pellucid.lab.study import Arm, Effort, Measured, Study
+from pellucid.lab.training import Image, fit, held_out_psnr, noisy_copy, small_recipe
+from pellucid.training.datasets import Batch
 from pellucid.training.module import DenoisingModule
-from pellucid.training.outputs import Clip
-from pellucid.training.samples import Batch
+from pellucid.training.nn.heads import Clip
 
 _OUTPUTS: dict[str, tuple[str, bool]] = {
     "linear": ("linear", False),

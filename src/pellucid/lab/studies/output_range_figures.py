@@ -12,10 +12,10 @@ import torch
 from matplotlib.axes import Axes
 
 from pellucid.lab.drawing import draw_curves, draw_windows
-from pellucid.lab.intervals import mean_of
+from pellucid.lab.plotting import FAINT, look, new_figure, plain_numbers
+from pellucid.lab.statistics import mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import FAINT, look, new_figure, plain_numbers
-from pellucid.training.outputs import build_output
+from pellucid.training.nn.heads import build_output
 from pellucid.training.recipe import NetworkRecipe
 
 #: A map has the same colour and dash in all figures; the penalty has looks of its own.

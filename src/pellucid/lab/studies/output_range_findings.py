@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.study import Finding, Results, Table, Verdict
 
 _PENALIZED = "scaled tanh + penalty"

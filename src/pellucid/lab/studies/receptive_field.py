@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pellucid.lab.fitting import MUON, Image, denoise, fit, noisy_copy, small_recipe
-from pellucid.lab.intervals import difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.statistics import difference_of, judge, mean_of
 from pellucid.lab.studies.receptive_field_figures import as_map, draw
 from pellucid.lab.studies.skip_connections_edges import edge_pixels, psnr_on, smooth_pixels
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
+from pellucid.lab.training import MUON, Image, denoise, fit, noisy_copy, small_recipe
 from pellucid.training.module import DenoisingModule
 
 #: Widths and blocks by level, for networks of one to four levels that cost about the same. Widths grow by half from

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pellucid.lab.intervals import Interval, difference_of, mean_of
+from pellucid.lab.plotting import SKY, VERMILLION, look, new_figure, plain_numbers
+from pellucid.lab.statistics import Interval, difference_of, mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import SKY, VERMILLION, look, new_figure, plain_numbers
 
 #: A map of influence shows so many powers of ten, and reaches so far from its middle.
 _MAP_DECADES, _MAP_RADIUS_PX = 5, 56

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.lab.fitting import fit, held_out_psnr, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.residual_connections_figures import KINDS, draw
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table
-from pellucid.training.blocks import EncoderBlock
+from pellucid.lab.training import fit, held_out_psnr, small_recipe
+from pellucid.training.datasets import Batch, soil_images
 from pellucid.training.module import DenoisingModule
+from pellucid.training.nn.blocks import EncoderBlock
 from pellucid.training.recipe import Recipe
-from pellucid.training.samples import Batch, soil_images
 
 _SIGMA = 25.0
 #: A stack of blocks on one level, so that nothing but their number changes.

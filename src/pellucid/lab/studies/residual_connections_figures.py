@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pellucid.lab.drawing import draw_curves
-from pellucid.lab.intervals import mean_of
+from pellucid.lab.plotting import GRAY, look, new_figure, plain_numbers
+from pellucid.lab.statistics import mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.lab.style import GRAY, look, new_figure, plain_numbers
 
 #: What is compared, in the order of the figures; "he" are plain blocks that start as He et al. propose.
 KINDS = {"residual": "residual", "plain": "plain", "he": "plain, He's start"}

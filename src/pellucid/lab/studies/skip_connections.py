@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pellucid.lab.drawing import draw_curves, draw_intervals, draw_windows
-from pellucid.lab.fitting import MUON, denoise, fit, noisy_copy, small_recipe
-from pellucid.lab.intervals import Interval, difference_of, judge, mean_of
 from pellucid.lab.pictures import Photographs
+from pellucid.lab.plotting import BLACK, label_ends, look, new_figure
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.skip_connections_edges import (
     EDGE_SHARE,
     SMOOTH_SHARE,
@@ -23,7 +23,7 @@ from pellucid.lab.studies.skip_connections_edges import (
     unstack_windows,
 )
 from pellucid.lab.study import Arm, Drawing, Effort, Finding, Measured, Results, Study, Table, Verdict
-from pellucid.lab.style import BLACK, label_ends, look, new_figure
+from pellucid.lab.training import MUON, denoise, fit, noisy_copy, small_recipe
 
 _SIGMA, _WINDOW_PX, _N_WINDOWS = 25.0, 40, 4
 _OFFSETS_PX = np.arange(-6, 6.5, 0.5)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from pellucid.evaluation.metrics import psnr
-from pellucid.lab.fitting import Image
+from pellucid.lab.training import Image
 
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -1,0 +1,1 @@
+"""Denoise arrays: noise estimation, network, tiles."""

@@ -1,0 +1,342 @@
+"""Denoise an image: the noise level, the network and the tiles put together.
+
+An array and, if known, the level of its noise enter; an array of the same shape and dtype leaves. Or rows enter from
+the top to the bottom, and leave. It knows nothing of files.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pellucid.errors import ParameterError
+from pellucid.inference.arrays import Range, View, channel_groups, restore_axis, view_image
+from pellucid.inference.blending import (
+    DETAIL_REACH_PX,
+    GRAY_REACH_PX,
+    checked_shares,
+    normalized,
+    subtracted,
+    weighed,
+    without_detail,
+    without_tint,
+)
+from pellucid.inference.engine import Network
+from pellucid.inference.noise_estimation import LevelMeter, estimate_noise
+from pellucid.inference.noise_map import AVERAGED, CELL_PX, see_noise, settled_maps
+from pellucid.inference.registry import DEFAULT_NAMES, ModelCard, find_model
+from pellucid.inference.row_buffer import Array, PassingRows, Rows, read_twice
+from pellucid.inference.tiling import Progress, apply_tiled, check_tile
+
+#: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
+DEFAULT_TILE_PX = 1280
+
+
+class Denoiser:
+    """A model ready to denoise many images.
+
+    Parameters
+    ----------
+    model : str or Path
+        A model's name or folder.
+    device, precision, n_threads
+        As of :class:`runtime.Network`.
+    tile_px : int
+        Side of the square of the image that the network sees at once.
+
+    Attributes
+    ----------
+    card : ModelCard
+    network : Network
+
+    Raises
+    ------
+    ModelError
+        The model cannot be found or is damaged.
+    ParameterError
+        A device that is not there, a tile too small for the network's reach.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_NAMES[3],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        n_threads: int | None = None,
+        tile_px: int = DEFAULT_TILE_PX,
+    ) -> None:
+        self.card: ModelCard = find_model(model)
+        check_tile(tile_px, **self._reach(detailed=True))
+        if self.card.estimator is not None:
+            check_tile(tile_px, **self._sight())
+        self.tile_px = tile_px
+        self.network = Network(self.card, device=device, precision=precision, n_threads=n_threads)
+
+    def denoise(
+        self,
+        image: ArrayLike,
+        *,
+        sigma: float | ArrayLike | None = None,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
+        detail: float = 0.0,
+        channel_axis: int | None = -1,
+        data_range: Range = None,
+        progress: Progress | None = None,
+        meter: LevelMeter | None = None,
+    ) -> Array:
+        """Take the noise out of an image.
+
+        Parameters
+        ----------
+        image, sigma, strength, luma, chroma, detail, channel_axis, data_range
+            As of :func:`pellucid.denoise`. An image whose channels are not the model's is refused by a colour model; a
+            gray model takes each channel by itself.
+        progress : callable, optional
+            Called as ``progress(n_done, n_tiles)``.
+        meter : LevelMeter, optional
+            Told the noise level of all that was denoised.
+
+        Returns
+        -------
+        ndarray
+            Of the image's shape and dtype.
+        """
+        pixels = np.asarray(image)
+        view = view_image(pixels, channel_axis, data_range)
+        if sigma is None and not self.sees_noise:
+            sigma = self._statistical_sigma(view)
+        strips = self.denoise_rows(
+            view.pixels,
+            n_channels=view.pixels.shape[2],
+            data_range=(view.low, view.high),
+            sigma=sigma,
+            strength=strength,
+            luma=luma,
+            chroma=chroma,
+            detail=detail,
+            progress=progress,
+            meter=meter,
+        )
+        return restore_axis(_joined(strips, view.pixels.shape, view.pixels.dtype), pixels.ndim, channel_axis)
+
+    def estimate(self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None) -> float:
+        """Estimate how strong the noise in an image is: what the network is told if nobody says.
+
+        Parameters
+        ----------
+        image, channel_axis, data_range
+            As of :func:`pellucid.denoise`.
+
+        Returns
+        -------
+        float
+            Standard deviation as a fraction of the range, at most what the model knows. Of a model with a noise
+            estimator, the root mean square of its map; of others, see `noise_level.estimate_noise`.
+        """
+        view = view_image(np.asarray(image), channel_axis, data_range)
+        if not self.sees_noise:
+            return self._statistical_sigma(view)
+        meter = LevelMeter()
+        for strip in self._view_levels(view):
+            meter.add(strip)
+        return meter.sigma
+
+    def estimate_map(
+        self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None
+    ) -> NDArray[np.float32]:
+        """Estimate how strong the noise is at each place, with a model that has a noise estimator.
+
+        Parameters
+        ----------
+        image, channel_axis, data_range
+            As of :func:`pellucid.denoise`.
+
+        Returns
+        -------
+        ndarray, shape (H, W), float32
+            Standard deviation as a fraction of the range.
+
+        Raises
+        ------
+        ParameterError
+            The model has no estimator.
+        """
+        view = view_image(np.asarray(image), channel_axis, data_range)
+        level = _joined(self._view_levels(view), (*view.pixels.shape[:2], 1), np.dtype(np.float32))
+        return level[..., 0]
+
+    @property
+    def sees_noise(self) -> bool:
+        """Whether the model has a noise estimator."""
+        return self.card.estimator is not None
+
+    def _statistical_sigma(self, view: View) -> float:
+        return min(estimate_noise(view.pixels, view.scale), self.card.sigma_max / 255)
+
+    def _view_levels(self, view: View) -> Iterator[NDArray[np.float32]]:
+        return self.level_rows(view.pixels, n_channels=view.pixels.shape[2], data_range=(view.low, view.high))
+
+    def level_rows(
+        self, image: Rows, *, n_channels: int, data_range: tuple[float, float], progress: Progress | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Estimate how strong the noise is at each place of an image that need not be in memory.
+
+        Parameters
+        ----------
+        image, n_channels, data_range, progress
+            As of :meth:`denoise_rows`.
+
+        Returns
+        -------
+        iterator of ndarray, each (h, W, 1), float32
+            Strips of the map that :meth:`estimate_map` gives, from the top to the bottom; of channels looked at one by
+            one, their root mean square.
+
+        Raises
+        ------
+        ParameterError
+            The model has no estimator, or does not take so many channels.
+        """
+        if self.card.estimator is None:
+            raise ParameterError(
+                f"model '{self.card.name}' has no noise estimator: choose model 'photo', or 'photo-gray' for gray"
+            )
+        strips = self._seen(image, self._groups(n_channels), data_range, progress)
+        return (np.sqrt(np.mean(np.square(strip), axis=2, keepdims=True, dtype=np.float32)) for strip in strips)
+
+    def _seen(
+        self, image: Rows, groups: list[slice], data_range: tuple[float, float], progress: Progress | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield strips of the maps that the network is told, one for each group of channels: (h, W, n)."""
+
+        def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
+            parts = (normalized(window[..., group], data_range) for group in groups)
+            return np.concatenate([see_noise(part, self.network.estimate) for part in parts], axis=2)
+
+        tiles = {"tile_px": self.tile_px, **self._sight(), "cell_px": CELL_PX}
+        seen = apply_tiled(see, (image,), **tiles, progress=progress)
+        shape = image.shape[0], image.shape[1], len(groups)
+        return settled_maps(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
+
+    def _groups(self, n_channels: int) -> list[slice]:
+        """Tell which channels the network takes together."""
+        if self.card.channels == 3 and n_channels != 3:
+            raise ParameterError(
+                f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
+            )
+        return channel_groups(n_channels, self.card.channels)
+
+    def _reach(self, *, detailed: bool) -> dict[str, int]:
+        """Say how far a pixel of the result looks: farther where structure has to be told first."""
+        stride = self.card.stride_px
+        beyond = -(-DETAIL_REACH_PX // stride) * stride if detailed else 0
+        return {"halo_px": max(self.card.halo_px, -(-GRAY_REACH_PX // stride) * stride) + beyond, "stride_px": stride}
+
+    def _sight(self) -> dict[str, int]:
+        """Say how far the noise estimator looks."""
+        assert self.card.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
+        stride = max(self.card.stride_px, AVERAGED * CELL_PX)
+        return {"halo_px": -(-self.card.estimator.halo_px // stride) * stride, "stride_px": stride}
+
+    def denoise_rows(
+        self,
+        image: Rows,
+        *,
+        n_channels: int,
+        data_range: tuple[float, float],
+        sigma: float | ArrayLike | None,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
+        detail: float = 0.0,
+        progress: Progress | None = None,
+        meter: LevelMeter | None = None,
+    ) -> Iterator[Array]:
+        """Take the noise out of an image that need not be in memory.
+
+        Parameters
+        ----------
+        image : Rows, shape (H, W, C)
+            Rows are taken once, from the top to the bottom, as many at a time as a tile is high.
+        n_channels : int
+            The first so many of the C channels are denoised, further ones (alpha) pass as they are.
+        data_range : (float, float)
+            The smallest and the largest value.
+        sigma, strength, luma, chroma, detail, progress, meter
+            As of :meth:`denoise`; models without a noise estimator have to be told the noise level.
+
+        Returns
+        -------
+        iterator of ndarray, each (h, W, C)
+            Strips of rows, of the image's dtype, from the top to the bottom.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`denoise`, before anything is taken from `image`.
+        """
+        groups = self._groups(n_channels)
+        shares = checked_shares(strength, luma, chroma, detail)
+        size = image.shape[0], image.shape[1]
+        levels: Rows
+        if sigma is None and self.sees_noise and any(shares):
+            first, image = read_twice(image)
+            levels = PassingRows(self._seen(first, groups, data_range), (*size, len(groups)), np.dtype(np.float32))
+        else:
+            level = self._level(0.0 if sigma is None and self.sees_noise else sigma, size)
+            levels = np.broadcast_to(level, (*size, len(groups)))
+            groups = groups if any(shares) and level.any() else []
+
+        def clean(told: NDArray[np.float32], window: Array, *, kept: tuple[slice, slice]) -> Array:
+            cleaned = window.copy()
+            for index, group in enumerate(groups):
+                level = np.ascontiguousarray(told[..., index : index + 1])
+                if meter is not None:
+                    meter.add(level[kept])
+                if not level.any():
+                    continue
+                noisy = normalized(window[..., group], data_range)
+                residual = without_detail(self.network(noisy, level), noisy, level, detail)
+                # Where there is no noise, nothing is taken out, whatever is around.
+                residual = without_tint(weighed(residual, *shares), window[..., group]) * (level > 0)
+                cleaned[..., group] = subtracted(window[..., group], residual, data_range)
+            return cleaned
+
+        return apply_tiled(
+            clean, (levels, image), tile_px=self.tile_px, **self._reach(detailed=detail > 0), progress=progress
+        )
+
+    def _level(self, sigma: float | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""
+        if sigma is None:
+            raise ParameterError(f"sigma: model '{self.card.name}' has no noise estimator: give a number")
+        level = np.asarray(sigma, dtype=np.float32)
+        if level.shape not in {(), shape}:
+            raise ParameterError(f"sigma of shape {level.shape}: give one number, or one for each of {shape} pixels")
+        if not np.isfinite(level).all() or level.min() < 0:
+            raise ParameterError(
+                f"sigma {sigma!s}: give a number that is not negative"
+                if level.ndim == 0
+                else "sigma: give a map of finite numbers that are not negative"
+            )
+        if level.max() > self.card.sigma_max / 255 * 1.0001:
+            raise ParameterError(
+                f"sigma {level.max() * 255:.4g}: model '{self.card.name}' knows noise up to {self.card.sigma_max:g} "
+                "(on the 0..255 scale): give at most that"
+            )
+        return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
+
+
+def _joined(strips: Iterator[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Lay strips of rows one below the other."""
+    out = np.empty(shape, dtype)
+    done = 0
+    for strip in strips:
+        out[done : done + len(strip)] = strip
+        done += len(strip)
+    return out

@@ -1,0 +1,101 @@
+"""From an upload to the frames of its answer: intake, queue and workers put together.
+
+A request and what it wants enter; frames leave, one after another. It knows nothing of routes or of how an answer is
+written.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from pellucid.server.frames import Frame
+from pellucid.server.metrics import Metrics
+from pellucid.server.pool import Job, Pool
+from pellucid.server.settings import ServiceSettings
+from pellucid.server.uploads import Intake
+
+
+class Service:
+    """All that lives as long as the server.
+
+    Parameters
+    ----------
+    settings : ServiceSettings
+
+    Attributes
+    ----------
+    metrics : Metrics
+    pool : Pool
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.pool = Pool(settings, self.metrics)
+        self._intake = Intake(settings)
+        self.metrics.watch("pellucid_queue_length", "Requests that wait for a worker.", lambda: self.pool.n_waiting)
+        self.metrics.watch("pellucid_workers_ready", "Workers that are up.", lambda: self.pool.n_ready)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the workers; at the end, kill them."""
+        self.pool.start()
+        try:
+            yield
+        finally:
+            await self.pool.close()
+
+    async def answer(self, request: Request, wanted: dict[str, Any]) -> AsyncGenerator[Frame, None]:
+        """Have an upload worked on; close the iterator when nobody wants the rest.
+
+        Parameters
+        ----------
+        request : Request
+            Its body has not been read.
+        wanted : dict
+            The fields of a job; see `workshop`.
+
+        Yields
+        ------
+        Frame
+
+        Raises
+        ------
+        ProblemError
+            The request cannot be answered.
+        ClientDisconnect
+            The client went away.
+        """
+        self.pool.check_room()
+        with self._intake.shelf() as shelf:
+            content = await shelf.read(request, self.settings.time_limit_s)
+            job = Job(wanted, content)
+            self.pool.submit(job)
+            gone = asyncio.ensure_future(_wait_until_gone(request))
+            try:
+                is_last = False
+                while not is_last:
+                    frame = await self._reply(job, gone)
+                    is_last = "last" in frame.fields
+                    yield frame
+            finally:
+                gone.cancel()
+                self.pool.withdraw(job)
+
+    async def _reply(self, job: Job, gone: "asyncio.Future[None]") -> Frame:
+        reply = asyncio.ensure_future(job.reply())
+        try:
+            await asyncio.wait((reply, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not reply.done():
+                raise ClientDisconnect
+            return reply.result()
+        finally:
+            reply.cancel()
+
+
+async def _wait_until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

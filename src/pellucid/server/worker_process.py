@@ -1,0 +1,173 @@
+"""A worker process as the service sees it: started, talked to, watched, killed.
+
+A job enters, the frames of its answer leave, or WorkerLostError. It knows nothing of queues or HTTP.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+
+from pellucid.server.errors import ProblemError
+from pellucid.server.frames import Frame, receive_frame, send_frame
+from pellucid.server.settings import ServiceSettings
+
+#: What is started; the settings follow.
+COMMAND = (sys.executable, "-m", "pellucid.server.worker")
+#: How often a busy worker's time and memory are looked at.
+WATCH_S = 0.05
+#: Loading the engine takes seconds on a busy machine, not minutes.
+START_LIMIT_S = 120.0
+#: How long a worker may go on with what nobody waits for any more; starting another takes about as long.
+ABANDONED_S = 2.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PIPE_BYTES = 1 << 20
+_DYING_S = 1.0
+
+
+class WorkerLostError(Exception):
+    """A worker can be used no more.
+
+    Attributes
+    ----------
+    reason : {'time', 'memory', 'abandoned', 'crash'}
+    problem : ProblemError
+        What to tell the request that it was working on.
+    """
+
+    def __init__(self, reason: str, problem: ProblemError) -> None:
+        super().__init__(problem.detail)
+        self.reason = reason
+        self.problem = problem
+
+
+class WorkerProcess:
+    """A running worker; make one with `start`.
+
+    Attributes
+    ----------
+    gone : asyncio.Task
+        Done when the process has ended, for whatever reason.
+    """
+
+    def __init__(self, process: Process, settings: ServiceSettings) -> None:
+        self._process = process
+        self._settings = settings
+        self.gone = asyncio.ensure_future(process.wait())
+
+    @classmethod
+    async def start(cls, settings: ServiceSettings) -> "WorkerProcess":
+        """Start a worker and wait until it is ready.
+
+        Raises
+        ------
+        WorkerLostError
+            It has died, or is not ready within `START_LIMIT_S`.
+        """
+        wanted = json.dumps({"n_threads": settings.n_threads, "max_pixels": settings.max_pixels})
+        # A session of its own: a terminal's Ctrl-C comes to the service, which ends its workers itself.
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *COMMAND, wanted, stdin=PIPE, stdout=PIPE, limit=_PIPE_BYTES, start_new_session=True
+            )
+        except OSError as error:
+            raise WorkerLostError("crash", ProblemError(503, f"{error.strerror}; send the request again")) from error
+        worker = cls(process, settings)
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await worker._receive()
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, TimeoutError) as error:
+            raise await worker._crashed() from error
+        except asyncio.CancelledError:
+            await worker.kill()
+            raise
+        return worker
+
+    async def answer(
+        self, job: Frame, on_frame: Callable[[Frame], None], abandoned_since: Callable[[], float | None]
+    ) -> None:
+        """Have a job answered, within the limits of time and memory.
+
+        Parameters
+        ----------
+        job : Frame
+        on_frame : callable
+            Takes each frame of the answer.
+        abandoned_since : callable
+            Tells since when, on the event loop's clock, nobody waits for the answer.
+
+        Raises
+        ------
+        WorkerLostError
+            It died, or went past a limit. It must be killed.
+        """
+        now = asyncio.get_running_loop().time
+        start = now()
+        talk = asyncio.ensure_future(self._talk(job, on_frame))
+        try:
+            while not talk.done():
+                await asyncio.wait({talk}, timeout=WATCH_S)
+                if not talk.done():
+                    self._check(now() - start, now() - (abandoned_since() or now()))
+            await talk
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
+            raise await self._crashed() from error
+        finally:
+            talk.cancel()
+            await asyncio.wait({talk})
+
+    async def kill(self) -> None:
+        """End the process at once, and what it may have started itself."""
+        # It leads a group of its own. Were a child of it left alive, it would hold the pipe open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        # Reads what is left in the pipe and closes it.
+        await self._process.communicate()
+
+    def resident_mb(self) -> float:
+        """Read its resident memory, in MB; 0 if it has ended."""
+        try:
+            n_pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return n_pages * _PAGE_BYTES / 1e6
+
+    async def _talk(self, job: Frame, on_frame: Callable[[Frame], None]) -> None:
+        if self._process.stdin is None:
+            raise ConnectionResetError
+        await send_frame(self._process.stdin, job)
+        is_last = False
+        while not is_last:
+            frame = await self._receive()
+            is_last = "last" in frame.fields
+            on_frame(frame)
+
+    async def _receive(self) -> Frame:
+        if self._process.stdout is None:
+            raise ConnectionResetError
+        return await receive_frame(self._process.stdout)
+
+    def _check(self, working_s: float, abandoned_s: float) -> None:
+        limits = self._settings
+        if working_s > limits.time_limit_s:
+            detail = f"image data: not done within {limits.time_limit_s:g} s; send a smaller image"
+            raise WorkerLostError("time", ProblemError(504, detail))
+        if self.resident_mb() > limits.memory_limit_mb:
+            detail = f"image data: takes more than {limits.memory_limit_mb:g} MB to denoise; send a smaller image"
+            raise WorkerLostError("memory", ProblemError(503, detail))
+        if abandoned_s > ABANDONED_S:
+            raise WorkerLostError("abandoned", ProblemError(503, "the client has gone"))
+
+    async def _crashed(self) -> WorkerLostError:
+        # A pipe ends before the exit code is known.
+        await asyncio.wait({self.gone}, timeout=_DYING_S)
+        await self.kill()
+        code = self._process.returncode
+        how = "without a word" if not code else f"by signal {-code}" if code < 0 else f"with code {code}"
+        detail = f"the process that worked on the request ended {how}; send it again"
+        return WorkerLostError("crash", ProblemError(503, detail, {"Retry-After": "1"}))

@@ -1,0 +1,1 @@
+"""Simulate noise and cameras: clean images in, noisy ones out."""

@@ -1,0 +1,182 @@
+"""Patience with connections, tried on small servers in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pellucid.server import timeouts
+from pellucid.server.timeouts import Manners, PunctualProtocol
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def polite(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
+    await PlainTextResponse("done")(scope, receive, send)
+
+
+async def curt(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("no", 413)(scope, receive, send)
+
+
+async def lavish(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(bytes(50_000_000))(scope, receive, send)
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, time_limit_s: float = 5) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+    config = uvicorn.Config(Manners(app, time_limit_s), http=PunctualProtocol, lifespan="off", log_level="critical")
+    config.load()
+    state = uvicorn.server.ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: PunctualProtocol(config, state, {}), "127.0.0.1", 0)
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        clients.append(await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1]))
+        return clients[-1]
+
+    try:
+        yield connect
+    finally:
+        for _, writer in clients:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        server.close()
+        while state.connections or state.tasks:
+            await asyncio.sleep(0.01)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    return head + await reader.readexactly(length)
+
+
+@pytest.mark.parametrize("dribble", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
+def test_headers_that_do_not_come(monkeypatch: pytest.MonkeyPatch, dribble: bytes) -> None:
+    monkeypatch.setattr(timeouts, "HEAD_S", 0.3)
+
+    async def test() -> None:
+        async with served(polite) as connect:
+            reader, writer = await connect()
+            for piece in (dribble, *[b"x"] * 3):
+                await asyncio.sleep(0.02)
+                writer.write(piece if dribble else b"")
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+
+    run(test)
+
+
+def test_a_connection_is_used_again_and_its_second_request_may_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "HEAD_S", 1.0)
+
+    async def test() -> None:
+        async with served(polite) as connect:
+            reader, writer = await connect()
+            for _ in range(4):
+                await asyncio.sleep(0.3)
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+                await asyncio.sleep(0.1)
+                writer.write(b"x")
+                assert (await answer(reader)).endswith(b"done")
+
+    run(test)
+
+
+def test_a_slow_body_is_not_a_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "HEAD_S", 0.2)
+
+    async def test() -> None:
+        async with served(polite) as connect:
+            reader, writer = await connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+            await asyncio.sleep(0.5)
+            writer.write(b"x")
+            assert (await answer(reader)).endswith(b"done")
+
+    run(test)
+
+
+def test_who_is_refused_may_send_to_the_end_and_sees_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "LINGER_S", 5.0)
+
+    async def test() -> None:
+        async with served(curt) as connect:
+            reader, writer = await connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
+            for _ in range(100):
+                writer.write(bytes(100_000))
+                await writer.drain()
+            told = await answer(reader)
+            assert told.startswith(b"HTTP/1.1 413")
+            assert b"connection: close" in told.lower()
+            assert await reader.read() == b""
+
+    run(test)
+
+
+def test_who_goes_on_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "LINGER_S", 0.2)
+
+    async def test() -> None:
+        async with served(curt) as connect:
+            reader, writer = await connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
+            assert (await answer(reader)).startswith(b"HTTP/1.1 413")
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+
+    run(test)
+
+
+def test_who_does_not_fetch_the_answer_is_cut_off() -> None:
+    async def test() -> None:
+        async with served(lavish, time_limit_s=0.2) as connect:
+            reader, writer = await connect()
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.sleep(1.0)
+            assert len(await reader.read()) < 50_000_000
+
+    run(test)
+
+
+def test_who_fetches_it_gets_all_of_it() -> None:
+    async def test() -> None:
+        async with served(lavish) as connect:
+            reader, writer = await connect()
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert len((await answer(reader)).partition(b"\r\n\r\n")[2]) == 50_000_000
+
+    run(test)
+
+
+def test_an_answer_that_was_given_up_is_no_error_and_an_error_is_one() -> None:
+    async def stuck(_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def nothing() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    async def test() -> None:
+        scope = {"type": "http", "method": "GET", "headers": []}
+        await Manners(lavish, 0.05)(scope, nothing, stuck)
+        with pytest.raises(ZeroDivisionError):
+            await Manners(broken, 0.05)(scope, nothing, stuck)
+
+    run(test)

@@ -1,0 +1,294 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pellucid.errors import RecipeError
+from pellucid.simulation.camera.deviation import deviation_map
+from pellucid.simulation.jpeg import Jpeg
+from pellucid.simulation.noise import GaussianRange
+from pellucid.simulation.samplers import JpegRange, Mixture, SaltAndPepperRange, SpeckleRange, UniformRange
+from pellucid.training.datasets import HEADROOM, PairSampler, PatchSampler, Sampler, soil_images, take_pairs
+from pellucid.training.image_folder import load_images
+from pellucid.training.recipe import Recipe, parse_recipe
+from tests.training.conftest import TINY
+
+#: Of the samples below as they were when the shipped models were trained: a run resumed today has to see the same.
+CHECKSUMS = {
+    0.0: "6dbbd56fe20fefc0a0045ba6da879c1b8b63328e8869406372b623bf48781303",
+    0.1: "78e8d0724675c11e85e886364b16b587e658381c344840fb037fd21b01f1efc3",
+}
+
+
+@pytest.fixture
+def sampler(clean_folder: Path) -> PatchSampler:
+    return PatchSampler(load_images(clean_folder, n_channels=3, min_px=32).images, 32, GaussianRange(0.0, 0.2), seed=3)
+
+
+@pytest.fixture
+def pairs(photo: NDArray[np.uint8]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A photograph and its negative, in two depths."""
+    return [(photo, 255 - photo), (photo[:100], (255 - photo[:100]).astype(np.uint16) * 257)]
+
+
+def recipe(**data: object) -> Recipe:
+    return parse_recipe({**TINY, "data": {**TINY["data"], **data}}, "tiny")  # type: ignore[dict-item]
+
+
+def ramps() -> list[np.ndarray]:
+    rows, columns, channels = np.ogrid[:48, :61, :3]
+    ramp = 977 * rows + 1511 * columns + 20011 * channels
+    return [(ramp % 256).astype(np.uint8), (ramp % 65536).astype(np.uint16)]
+
+
+@pytest.mark.parametrize("kept_share", sorted(CHECKSUMS))
+def test_samples_of_gaussian_noise_are_what_they_always_were(kept_share: float) -> None:
+    choice = recipe(kept_share=kept_share).model_copy(update={"seed": 5})
+    patches, digest = soil_images(ramps(), choice), hashlib.sha256()
+    for index in range(40):
+        for part in patches.sample(index)[:3]:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    batch = patches.batch(3, 4)
+    for name in ("noisy", "clean", "sigma"):
+        digest.update(batch[name].numpy().tobytes())
+    assert digest.hexdigest() == CHECKSUMS[kept_share]
+
+
+def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sampler: PatchSampler) -> None:
+    table = {"kind": "photograph", "iso_min": 6400.0, "gaussian_share": 0.0, "clean_share": 0.0}
+
+    def photographs(kept_share: float) -> PatchSampler:
+        return soil_images(sampler.images, recipe(noise=[table], kept_share=kept_share))
+
+    plain, keeping = photographs(0.0), photographs(1.0)
+    shares = []
+    for index in range(30):
+        noisy, target, sigma, _ = plain.sample(index)
+        assert np.array_equal(sigma, np.minimum(deviation_map(noisy, target), np.float32(60 / 255)))
+        same, softer, less, present = keeping.sample(index)
+        assert np.array_equal(same, noisy)
+        share = float(np.vdot(softer - target, noisy - target) / np.vdot(noisy - target, noisy - target))
+        np.testing.assert_allclose(softer, target + share * (noisy - target), atol=1e-6)
+        np.testing.assert_allclose(less, (1 - share) * sigma, atol=1e-6)
+        assert np.array_equal(present, sigma)
+        shares.append(share)
+    assert 0 <= min(shares) < 0.1
+    assert 0.4 < max(shares) <= 0.5
+    assert plain.batch(0, 2)["sigma"].shape == (2, 1, *plain.batch(0, 2)["noisy"].shape[2:])
+
+
+@pytest.mark.parametrize("kind", ["patches", "pairs"])
+def test_a_sample_is_a_function_of_its_number(
+    sampler: PatchSampler, pairs: list[tuple[np.ndarray, np.ndarray]], kind: str
+) -> None:
+    chosen, other = (
+        (sampler, PatchSampler(sampler.images, 32, sampler.noise, seed=4))
+        if kind == "patches"
+        else (PairSampler(pairs, 32, seed=3), PairSampler(pairs, 32, seed=4))
+    )
+    first = chosen.sample(7)
+    chosen.sample(8)
+    again = chosen.sample(7)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1], chosen.sample(8)[1])
+    assert not np.array_equal(first[0], other.sample(7)[0])
+
+
+def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
+    for index in range(20):
+        noisy, clean, sigma, _ = sampler.sample(index)
+        assert noisy.dtype == clean.dtype == np.float32
+        assert clean.min() >= 0
+        assert clean.max() <= 1
+        assert np.std(noisy - clean) == pytest.approx(sigma, rel=0.1)
+        assert 0 <= sigma <= sampler.sigma_max == 0.2
+
+
+@pytest.mark.parametrize("kept_share", [0.0, 0.5])
+def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, kept_share: float) -> None:
+    kinds = Mixture((UniformRange(0.5), SaltAndPepperRange(0.2), SpeckleRange(0.4), JpegRange(10, 50)))
+    other = PatchSampler(sampler.images, 32, kinds, seed=0, kept_share=kept_share)
+    for index in range(30):
+        noisy, clean, sigma, _ = other.sample(index)
+        assert sigma.dtype == noisy.dtype == clean.dtype == np.float32
+        assert sigma == pytest.approx(np.sqrt(np.mean((noisy - clean) ** 2)), rel=1e-4)
+        assert 0 < sigma < 1.1 * other.sigma_max
+
+
+def test_the_level_is_at_most_one(sampler: PatchSampler) -> None:
+    assert PatchSampler(sampler.images, 32, SpeckleRange(3.0), seed=0).sigma_max == 1.0
+
+
+def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> None:
+    plain = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3)
+    keeping = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3, kept_share=0.5)
+    kept = []
+    for index in range(60):
+        noisy, clean, sigma, present = keeping.sample(index)
+        assert np.std(noisy - clean) == pytest.approx(sigma, rel=0.1)
+        kept.append(float(np.std(clean - plain.sample(index)[1])))
+        assert present == pytest.approx(np.hypot(sigma, kept[-1]), rel=0.1)
+    assert 0.3 < np.mean(np.array(kept) > 0) < 0.7
+    assert 0.035 < max(kept) < 0.055
+
+
+def test_kept_noise_is_of_the_recipes_kinds() -> None:
+    flat = [np.full((40, 40, 1), 128, np.uint8)]
+    jpegs = [{"kind": "jpeg", "quality_min": 20, "quality_max": 20}]
+    compressed = soil_images(flat, recipe(noise=jpegs, kept_share=1.0))
+    assert isinstance(compressed.noise.draw(np.random.default_rng(0)), Jpeg)
+    assert np.unique(compressed.sample(0)[1]).size == 1
+    speckled = soil_images(flat, recipe(noise=[{"kind": "speckle"}], kept_share=1.0))
+    assert np.std(speckled.sample(0)[1]) > 0.001
+
+
+def test_shapes_are_drawn_over_a_share_of_the_patches() -> None:
+    images, silent = ramps(), [{"kind": "gaussian", "sigma_max": 1e-3}]
+    plain, drawn, mixed = (soil_images(images, recipe(noise=silent, drawn_share=share)) for share in (0.0, 1.0, 0.4))
+    differs = [not np.array_equal(plain.sample(index)[1], mixed.sample(index)[1]) for index in range(200)]
+    assert 0.3 < np.mean(differs) < 0.5
+    for index in range(50):
+        noisy, clean, sigma, present = drawn.sample(index)
+        assert not np.array_equal(clean, plain.sample(index)[1])
+        assert noisy == pytest.approx(clean, abs=1e-4)
+        assert sigma == present
+
+
+def test_shapes_have_the_colours_of_the_image() -> None:
+    two_colours = np.zeros((64, 64, 3), np.uint8)
+    two_colours[:, 32:] = (40, 80, 160)
+    drawn = soil_images([two_colours], recipe(drawn_share=1.0, noise=[{"kind": "gaussian", "sigma_max": 1e-3}]))
+    for index in range(20):
+        clean = drawn.sample(index)[1]
+        assert clean[..., 1] == pytest.approx(2 * clean[..., 0], abs=1e-6)
+        assert clean[..., 2] == pytest.approx(4 * clean[..., 0], abs=1e-6)
+
+
+def test_noise_of_photographs_is_told_too_strong_in_a_share_of_the_patches() -> None:
+    cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.2}]
+    images = ramps()
+    truth, all_of_them, some = (
+        soil_images(images, recipe(noise=cameras, overstated_share=share)) for share in (0.0, 1.0, 0.4)
+    )
+    differs = []
+    for index in range(60):
+        for mine, theirs in zip(truth.sample(index)[:2], all_of_them.sample(index)[:2], strict=True):
+            assert np.array_equal(mine, theirs)
+        _, _, told, present = all_of_them.sample(index)
+        true = truth.sample(index)[2]
+        assert np.array_equal(present, truth.sample(index)[3])
+        assert np.mean(np.square(told)) >= np.mean(np.square(true)) * (1 - 1e-5)
+        differs.append(not np.array_equal(some.sample(index)[2], true))
+    assert 0.15 < np.mean(differs) < 0.6
+
+
+def test_white_noise_and_what_is_to_be_kept_are_told_as_they_are() -> None:
+    white = [{"kind": "gaussian", "sigma_min": 1.0, "sigma_max": 40.0}]
+    cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.0}]
+    for kept_share, noise in ((0.0, white), (1.0, white), (1.0, cameras)):
+        plain, overstated = (
+            soil_images(ramps(), recipe(noise=noise, kept_share=kept_share, overstated_share=share))
+            for share in (0.0, 1.0)
+        )
+        for index in range(20):
+            assert np.array_equal(plain.sample(index)[2], overstated.sample(index)[2])
+
+
+@pytest.mark.parametrize("kind", ["patches", "pairs"])
+def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
+    ramp = np.zeros((40, 60, 1), np.uint8)
+    ramp[..., 0] = np.arange(60)
+    turned: Sampler = (
+        PatchSampler([ramp], 32, GaussianRange(0.0, 0.0), seed=0)
+        if kind == "patches"
+        else PairSampler([(ramp, ramp)], 32, seed=0)
+    )
+    steps, corners = set(), set()
+    for index in range(200):
+        patch = turned.sample(index)[1][..., 0] * 255
+        steps.add((round(float(patch[0, 1] - patch[0, 0])), round(float(patch[1, 0] - patch[0, 0]))))
+        corners.add(round(float(patch.min())))
+    assert steps == {(1, 0), (-1, 0), (0, 1), (0, -1)}
+    assert corners == set(range(29))
+
+
+def test_both_patches_of_a_pair_are_cut_and_turned_alike(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    both = PairSampler(pairs, 32, seed=0)
+    for index in range(30):
+        noisy, clean, sigma, _ = both.sample(index)
+        assert noisy == pytest.approx(1 - clean, abs=1e-6)
+        assert sigma == pytest.approx(np.sqrt(np.mean((noisy - clean) ** 2)), rel=1e-5)
+        assert noisy.dtype == clean.dtype == sigma.dtype == np.float32
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    n_channels=st.sampled_from([1, 3]),
+    dtypes=st.tuples(*[st.sampled_from([np.uint8, np.uint16])] * 2),
+    index=st.integers(0, 2**40),
+    data=st.data(),
+)
+def test_a_patch_of_any_image_is_in_the_image(
+    height: int, width: int, n_channels: int, dtypes: tuple[type, type], index: int, data: st.DataObject
+) -> None:
+    side = data.draw(st.integers(1, min(height, width)))
+    rng = np.random.default_rng(height)
+    image, other = (rng.integers(0, np.iinfo(dtype).max + 1, (height, width, n_channels), dtype) for dtype in dtypes)
+    windows = np.lib.stride_tricks.sliding_window_view(image / np.iinfo(dtypes[0]).max, (side, side), axis=(0, 1))
+    windows = np.moveaxis(windows, 2, -1).reshape(-1, side, side, n_channels)
+    for sampler in (PatchSampler([image], side, GaussianRange(0, 0), 1), PairSampler([(image, other)], side, 1)):
+        clean = sampler.sample(index)[1]
+        assert clean.shape == (side, side, n_channels)
+        turned = [np.rot90(flipped, k) for flipped in (clean, clean[:, ::-1]) for k in range(4)]
+        assert min(np.abs(windows - patch).max(axis=(1, 2, 3)).min() for patch in turned) < 1e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(height=st.integers(1, 700), levels=st.tuples(st.integers(0, 255), st.integers(0, 255)), deep=st.booleans())
+def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, levels: tuple[int, int], deep: bool) -> None:
+    shape = (height, 3, 1)
+    scale, dtype = (257, np.uint16) if deep else (1, np.uint8)
+    clean = np.zeros(shape, np.uint8)
+    noisy = [np.full(shape, level * scale, dtype) for level in levels]
+    pairs = PairSampler([(clean, image) for image in noisy], 1, seed=0)
+    assert pairs.sigma_max == pytest.approx(min(1, HEADROOM * max(levels) / 255), rel=1e-6)
+
+
+def test_a_recipe_with_noise_to_be_kept_drawings_or_false_levels_does_not_go_with_pairs(
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
+    assert take_pairs(pairs, recipe()) == PairSampler(pairs, 32, 0)
+    with pytest.raises(RecipeError, match=r"data\.kept_share 0\.1: .*set it to 0"):
+        take_pairs(pairs, recipe(kept_share=0.1))
+    with pytest.raises(RecipeError, match=r"data\.drawn_share 0\.1: .*set it to 0"):
+        take_pairs(pairs, recipe(drawn_share=0.1))
+    with pytest.raises(RecipeError, match=r"data\.overstated_share 0\.1: .*set it to 0"):
+        take_pairs(pairs, recipe(overstated_share=0.1))
+
+
+def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    with pytest.raises(RecipeError, match=r"data\.scales \[1.0, 0.5\]: .*set it to \[1\]"):
+        take_pairs(pairs, recipe(scales=[1, 0.5]))
+
+
+@pytest.mark.parametrize("kind", ["patches", "pairs"])
+def test_batches_are_channels_last(
+    sampler: PatchSampler, pairs: list[tuple[np.ndarray, np.ndarray]], kind: str
+) -> None:
+    chosen: Sampler = sampler if kind == "patches" else PairSampler(pairs, 32, seed=0)
+    batch = chosen.batch(5, 3)
+    assert batch["noisy"].shape == batch["clean"].shape == (3, 3, 32, 32)
+    assert batch["sigma"].shape == batch["present"].shape == (3, 1, 32, 32)
+    assert {values.dtype for values in batch.values()} == {torch.float32}
+    assert batch["noisy"].is_contiguous(memory_format=torch.channels_last)
+    noisy, clean, sigma, _ = chosen.sample(6)
+    assert np.array_equal(batch["noisy"][1].permute(1, 2, 0), noisy)
+    assert np.array_equal(batch["clean"][1].permute(1, 2, 0), clean)
+    assert (batch["sigma"][1] == float(sigma)).all()
