@@ -1,8 +1,8 @@
-"""Make the pictures of the README and of the demonstration: ``python docs/pictures.py``.
+"""Make the image of the README and the photograph of ``make demo``: ``python demo/make_images.py``.
 
-Left: a photograph with white Gaussian noise of level 25, as it is measured in tables. Right: a part of a
-photograph of a launch at dusk, enlarged, as an imitated camera takes it at a high ISO. The left half of each is the
-input, the right half what ``pellucid.denoise`` makes of it by itself. All of that photograph is ``demo/night.jpg``.
+Left: a photograph with white Gaussian noise, sigma = 25. Right: part of a photograph of a launch at dusk, enlarged, as a
+simulated camera takes it at a high ISO. The left half of each is the input, the right half what ``pellucid.denoise``
+returns at its defaults. The whole of that photograph is ``demo/night.jpg``.
 """
 
 from pathlib import Path
@@ -55,14 +55,14 @@ def simulated() -> Pixels:
 
 
 def photographed() -> Pixels:
-    """Take the launch of DSCOVR (SpaceX, CC0) with an imitated camera."""
-    clean = io.read(HERE.parent / "demo" / "rocket.jpg").pages[0]
+    """Photograph the launch of DSCOVR (SpaceX, CC0) with a simulated camera."""
+    clean = io.read(HERE / "rocket.jpg").pages[0]
     noisy, _ = CAMERA.pair(clean.astype(np.float32) / 255, np.random.default_rng(0))
     return np.rint(255 * noisy).astype(np.uint8)
 
 
-def imitated(photograph: Pixels) -> Pixels:
-    """Split a part of the launch."""
+def enlarged(photograph: Pixels) -> Pixels:
+    """Enlarge a part of the launch, before and after."""
     side = -(-SIDE_PX // ZOOM)
     place = (slice(TOP, TOP + side), slice(LEFT, LEFT + side))
     halves = split(photograph[place], pellucid.denoise(photograph)[place])
@@ -70,12 +70,12 @@ def imitated(photograph: Pixels) -> Pixels:
 
 
 def main() -> None:
-    """Write ``before-after.jpg`` beside this file, and ``demo/night.jpg``."""
+    """Write ``docs/before-after.jpg`` and ``demo/night.jpg``."""
     night = photographed()
     gap = np.full((SIDE_PX, 16, 3), 255, np.uint8)
-    page = np.ascontiguousarray(np.hstack([simulated(), gap, imitated(night)]))
-    target = HERE / "before-after.jpg"
-    for picture, path in ((page, target), (night, HERE.parent / "demo" / "night.jpg")):
+    page = np.ascontiguousarray(np.hstack([simulated(), gap, enlarged(night)]))
+    target = HERE.parent / "docs" / "before-after.jpg"
+    for picture, path in ((page, target), (night, HERE / "night.jpg")):
         io.write(io.Picture((picture,), (None,), "jpeg"), path, overwrite=True)
         print(path)
 
