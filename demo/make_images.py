@@ -1,7 +1,7 @@
 """Make the image of the README and the photograph of ``make demo``: ``python demo/make_images.py``.
 
-Left: a photograph with white Gaussian noise, sigma = 25. Right: part of a photograph of a launch at dusk, enlarged, as a
-simulated camera takes it at a high ISO. The left half of each is the input, the right half what ``pellucid.denoise``
+Left: a photograph with white Gaussian noise, sigma = 25. Right: part of a photograph of a launch at dusk, enlarged, as
+a simulated camera takes it at a high ISO. The left half of each is the input, the right half what ``pellucid.denoise``
 returns at its defaults. The whole of that photograph is ``demo/night.jpg``.
 """
 
