@@ -111,7 +111,7 @@ def _describe_table(table: type[BaseModel], path: str, *, level: int, seen: set[
     children: list[tuple[str, type[BaseModel]]] = []
     rows = []
     for name, field in table.model_fields.items():
-        inner = list(_tables_in(field.annotation))
+        inner = list(tables_in(field.annotation))
         if inner:
             is_list = "tuple" in str(field.annotation) or "list" in str(field.annotation)
             place = f"{path.strip('[]')}.{name}".lstrip(".")
@@ -129,13 +129,13 @@ def _describe_table(table: type[BaseModel], path: str, *, level: int, seen: set[
             yield from _describe_table(child, label, level=3, seen=seen)
 
 
-def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Find the tables that a key may hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
         return
     for argument in typing.get_args(annotation):
-        yield from _tables_in(argument)
+        yield from tables_in(argument)
 
 
 def _first_paragraph(table: type[BaseModel]) -> str:
