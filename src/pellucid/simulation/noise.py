@@ -6,7 +6,7 @@ the literature's figures are for unclipped noise.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -63,58 +63,6 @@ class Gaussian:
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Add the noise; see :class:`Degradation`."""
         return clean + np.float32(self.sigma) * _normal(clean[..., :1] if self.is_gray else clean, rng)
-
-
-@dataclass(frozen=True)
-class GaussianRange:
-    r"""Gaussian noise whose strength is drawn anew for each image: what a blind network trains on.
-
-    .. math:: y = x + \sigma n, \qquad \sigma \sim \mathcal{U}(\mathrm{low}, \mathrm{high})
-
-    Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising", IEEE TIP 2018.
-
-    Parameters
-    ----------
-    low, high : float
-        Bounds of the standard deviation on the [0, 1] scale, ``0 <= low <= high``.
-    gray_share : float
-        The share of images whose noise is the same in all channels, in [0, 1].
-
-    Examples
-    --------
-    To learn which strength was drawn, draw it first:
-
-    >>> noise = GaussianRange(0.0, 55 / 255).draw(rng)
-    >>> noisy, sigma = noise(clean, rng), noise.sigma
-    """
-
-    low: float
-    high: float
-    gray_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.low >= 0, "low", self.low, "at least 0")
-        _require(self.high >= self.low, "high", self.high, f"at least low ({self.low})")
-        _require(0 <= self.gray_share <= 1, "gray_share", self.gray_share, "between 0 and 1")
-
-    @property
-    def sigma_max(self) -> float:
-        """The largest standard deviation that can be drawn, on the [0, 1] scale."""
-        return self.high
-
-    def halved(self) -> "GaussianRange":
-        """Give the range from 0 to half the highest strength."""
-        return replace(self, low=0, high=self.high / 2)
-
-    def draw(self, rng: np.random.Generator) -> Gaussian:
-        """Draw a strength; the noise of that strength is returned."""
-        sigma = float(rng.uniform(self.low, self.high))
-        # Where there is nothing to choose, nothing is drawn: a seed gives what it gave before there was a choice.
-        return Gaussian(sigma, is_gray=bool(self.gray_share) and rng.random() < self.gray_share)
-
-    def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Draw a strength and add the noise; see :class:`Degradation`."""
-        return self.draw(rng)(clean, rng)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ depends on nothing but the seed and its number, a run that was stopped goes on w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from pellucid.io import Samples
 from pellucid.simulation.camera.camera import Camera
 from pellucid.simulation.camera.deviation import deviation_map
 from pellucid.simulation.dead_leaves import draw_shapes
-from pellucid.simulation.noise import Gaussian
-from pellucid.simulation.samplers import NoiseSource, noise_source
+from pellucid.simulation.noise import Degradation, Gaussian
 from pellucid.simulation.sigma import Level, overstate
+from pellucid.simulation.specs import Mixture, NoiseSpec
 from pellucid.training.recipe import Recipe
 
 Batch = dict[str, torch.Tensor]
@@ -76,7 +76,7 @@ class PatchSampler:
     ----------
     images : sequence of ndarray (H, W, C), uint8 or uint16
     patch_px : int
-    noise : NoiseSource
+    noise : NoiseSpec or Mixture
         Drawn from anew for each sample.
     seed : int
     kept_share : float
@@ -91,7 +91,7 @@ class PatchSampler:
 
     images: Sequence[Samples]
     patch_px: int
-    noise: NoiseSource
+    noise: NoiseSpec | Mixture
     seed: int
     kept_share: float = 0.0
     drawn_share: float = 0.0
@@ -100,7 +100,7 @@ class PatchSampler:
     @property
     def sigma_max(self) -> float:
         """The strongest noise in the patch that suffers most; see :class:`Sampler`."""
-        return min(1.0, self.noise.sigma_max)
+        return min(1.0, self.noise.max_sigma)
 
     def sample(self, index: int) -> Sample:
         """Make sample number `index`; `clean` is in [0, 1], but for noise that is to be kept. See :class:`Sampler`."""
@@ -112,7 +112,8 @@ class PatchSampler:
             return self._photograph(noise, clean, rng, keeps_some=keeps_some)
         scene = clean
         if keeps_some:
-            clean = self.noise.halved().draw(rng)(scene, rng)
+            # Halved noise has no cameras.
+            clean = cast(Degradation, self.noise.halved().draw(rng))(scene, rng)
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
         if keeps_some:
@@ -188,16 +189,10 @@ class PairSampler:
 
 
 def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
-    """Build the sampler that a recipe describes, for clean images.
-
-    Raises
-    ------
-    RecipeError
-        A lower bound of the noise is above its upper bound.
-    """
+    """Build the sampler that a recipe describes, for clean images."""
     data = recipe.data
     shares = data.kept_share, data.drawn_share, data.overstated_share
-    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, *shares)
+    return PatchSampler(images, data.patch_px, Mixture(data.noise), recipe.seed, *shares)
 
 
 def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:

@@ -9,16 +9,15 @@ from skimage.data import astronaut
 
 from pellucid.errors import ParameterError
 from pellucid.evaluation.metrics import psnr
-from pellucid.simulation.camera.camera import Camera, Plain
+from pellucid.simulation.camera.camera import Camera
 from pellucid.simulation.camera.demosaic import FullColor, Mosaic
 from pellucid.simulation.camera.directed import DirectedMosaic
 from pellucid.simulation.camera.film import Film
 from pellucid.simulation.camera.isp import Development
 from pellucid.simulation.camera.postprocess import Finish
-from pellucid.simulation.camera.sampling import CameraRange, PhotographRange
-from pellucid.simulation.camera.sensor import SILENT, Sensor, SensorRange
+from pellucid.simulation.camera.sampling import remove_noise, sample_camera
+from pellucid.simulation.camera.sensor import SILENT, Sensor
 from pellucid.simulation.jpeg import TO_YCBCR, Jpeg
-from pellucid.simulation.noise import Gaussian, GaussianRange
 
 PHOTO = np.ascontiguousarray((astronaut()[:96, 150:246] / 255).astype(np.float32))
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -31,8 +30,8 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def cameras(n, source=None):
-    return [(source or CameraRange()).draw(rng(seed)) for seed in range(n)]
+def cameras(n, **options):
+    return [sample_camera(rng(seed), **options) for seed in range(n)]
 
 
 def flat(level, side=96):
@@ -42,7 +41,7 @@ def flat(level, side=96):
 @pytest.mark.parametrize("seed", range(6))
 def test_same_seed_same_pair_and_clean_untouched(seed):
     clean = PHOTO[:40, :44].copy()
-    first, again, other = (CameraRange().draw(rng(seed)).pair(clean, rng(s)) for s in (1, 1, 2))
+    first, again, other = (sample_camera(rng(seed)).pair(clean, rng(s)) for s in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first[0], other[0])
     assert np.array_equal(first[1], other[1]) or first[1] == pytest.approx(other[1], abs=0.3)
@@ -55,7 +54,7 @@ def test_same_seed_same_pair_and_clean_untouched(seed):
 )
 def test_any_size_and_camera_gives_levels_of_8_bits(height, width, channels, seed):
     clean = rng(seed).random((height, width, channels), dtype=np.float32)
-    noisy, target = CameraRange().draw(rng(seed)).pair(clean, rng(seed))
+    noisy, target = sample_camera(rng(seed)).pair(clean, rng(seed))
     assert noisy * 255 == pytest.approx(np.rint(noisy * 255), abs=1e-3)
     for image in (noisy, target):
         assert image.shape == clean.shape
@@ -66,7 +65,7 @@ def test_any_size_and_camera_gives_levels_of_8_bits(height, width, channels, see
 
 @pytest.mark.parametrize("seed", range(12))
 def test_without_noise_both_are_the_same(seed):
-    noisy, target = replace(CameraRange().draw(rng(seed)), sensor=SILENT, film=None).pair(PHOTO, rng())
+    noisy, target = replace(sample_camera(rng(seed)), sensor=SILENT, film=None).pair(PHOTO, rng())
     assert np.array_equal(noisy, target)
 
 
@@ -97,7 +96,7 @@ def test_the_target_is_as_bright_as_the_noisy_photograph(level):
     # Through the tone curve, noise of high ISO brightens black by up to 18 levels, and on average by 9. What is left is
     # due to noise that is clipped after the camera has sharpened it or spread its colour: half a level on average, but
     # four and a half with one of these 60 cameras, which sharpens much at a high ISO.
-    pairs = [camera.pair(flat(level), rng()) for camera in cameras(60, CameraRange(SensorRange(iso_low=1600.0)))]
+    pairs = [camera.pair(flat(level), rng()) for camera in cameras(60, iso=(1600.0, 25600.0))]
     shifts = [255 * (noisy - target).mean() for noisy, target in pairs]
     assert np.abs(shifts).mean() < 0.8
     assert np.abs(shifts).max() < 5
@@ -107,7 +106,7 @@ def test_the_target_is_as_bright_as_the_noisy_photograph(level):
 def test_noise_grows_with_iso():
     levels = []
     for iso in (100.0, 800.0, 6400.0, 25600.0):
-        sensor = SensorRange(iso, iso, 20_000.0, 20_000.0).draw(rng())
+        sensor = Sensor.draw(rng(), iso, iso)
         noisy, target = replace(PLAIN_CAMERA, sensor=sensor).pair(flat(0.5), rng())
         levels.append(255 * (noisy - target).std())
     assert levels == sorted(levels)
@@ -212,7 +211,7 @@ def test_sensor_noise_has_the_variance_of_its_equation():
 
 
 def test_read_noise_lies_about_the_line_that_was_measured():
-    drawn = [SensorRange().draw(rng(seed)) for seed in range(800)]
+    drawn = [Sensor.draw(rng(seed), 100.0, 25_600.0) for seed in range(800)]
     shot, read = (np.log([getattr(sensor, name) for sensor in drawn]) for name in ("shot", "read"))
     slope, offset = np.polyfit(shot, read, 1)
     assert slope == pytest.approx(2.18, abs=0.03)
@@ -318,11 +317,10 @@ def test_brighter_shadows_have_more_noise():
 
 
 def test_cameras_fill_their_bounds():
-    shares = {"unfinished_share": 0, "film_share": 0, "full_color_share": 0}
-    drawn = cameras(600, CameraRange(scale_low=0.6, quality_low=60, quality_high=90, **shares))
+    drawn = cameras(600, quality=(60, 90), raw_prob=0, film_prob=0, full_color_prob=0)
     scales = np.array([camera.scale for camera in drawn])
     assert (scales == 1).mean() == pytest.approx(0.5, abs=0.1)
-    assert scales.min() == pytest.approx(0.6, abs=0.02)
+    assert scales.min() == pytest.approx(0.5, abs=0.02)
     assert scales.max() == pytest.approx(1.75, abs=0.02)
     softness = np.array([camera.softness for camera in drawn])
     assert (softness == 1).mean() == pytest.approx(0.5, abs=0.1)
@@ -367,14 +365,14 @@ def test_films_fill_their_bounds():
 
 def test_half_of_the_films_without_colour_give_black_and_white():
     grays = {colored: [] for colored in (False, True)}
-    for camera in cameras(600, CameraRange(film_share=1.0)):
+    for camera in cameras(600, film_prob=1):
         grays[camera.film.colored > 0].append(camera.finish.saturation == 0)
     assert np.mean(grays[False]) == pytest.approx(0.5 + 0.5 * 0.1, abs=0.08)
     assert np.mean(grays[True]) == pytest.approx(0.1, abs=0.05)
 
 
 def test_half_of_the_grain_lies_on_the_image_as_it_is():
-    drawn = cameras(300, CameraRange(film_share=1.0, full_color_share=0, unfinished_share=0))
+    drawn = cameras(300, film_prob=1, full_color_prob=0, raw_prob=0)
     plain = [camera for camera in drawn if camera.mosaic == FullColor()]
     assert len(plain) / 300 == pytest.approx(0.5, abs=0.1)
     assert {camera.scale for camera in plain} == {camera.softness for camera in plain} == {1.0}
@@ -386,7 +384,7 @@ def test_half_of_the_grain_lies_on_the_image_as_it_is():
 
 
 def test_a_share_has_no_mosaic():
-    drawn = cameras(300, CameraRange(film_share=0))
+    drawn = cameras(300, film_prob=0)
     assert np.mean([camera.mosaic == FullColor() for camera in drawn]) == pytest.approx(0.3, abs=0.08)
 
 
@@ -401,7 +399,7 @@ def test_a_sharp_photograph_without_mosaic_stays_as_it_is_but_for_its_noise():
 
 
 def test_a_share_is_developed_from_raw_files():
-    drawn = cameras(300, CameraRange(quality_high=97, film_share=0))
+    drawn = cameras(300, quality=(50, 97), film_prob=0)
     plain = [camera for camera in drawn if replace(camera.finish, saturation=1.0) == Finish()]
     unfinished = [camera for camera in plain if camera.jpeg.quality == 97]
     assert len(unfinished) / 300 == pytest.approx(0.25, abs=0.08)
@@ -410,28 +408,17 @@ def test_a_share_is_developed_from_raw_files():
 
 
 def test_sensors_reach_from_bright_light_to_phones_in_the_dark():
-    shots = [SensorRange().draw(rng(seed)).shot for seed in range(600)]
+    shots = [Sensor.draw(rng(seed), 100.0, 25_600.0).shot for seed in range(600)]
     assert min(shots) == pytest.approx(100 / (100 * 60_000), rel=0.5)
     assert max(shots) == pytest.approx(25_600 / (100 * 5_000), rel=0.5)
 
 
-def test_the_mixture_has_its_shares():
-    source = PhotographRange(CameraRange(), GaussianRange(0.01, 0.2), gaussian_share=0.3, clean_share=0.2)
-    drawn = [source.draw(rng(seed)) for seed in range(3000)]
-    is_plain = [isinstance(way, Plain) for way in drawn]
-    untouched = [way == Plain(Gaussian(0.0)) for way in drawn]
-    silent = [isinstance(way, Camera) and way.sensor.is_silent and way.film is None for way in drawn]
-    film = [isinstance(way, Camera) and way.film is not None for way in drawn]
-    assert np.mean(film) == pytest.approx(0.25 * 0.5, abs=0.03)
-    assert np.mean(is_plain) == pytest.approx(0.4, abs=0.06)
-    assert np.mean(untouched) == pytest.approx(0.1, abs=0.04)
-    assert np.mean(silent) == pytest.approx(0.1, abs=0.04)
-
-
-def test_half_of_the_clean_photographs_are_the_image_as_it_is_compressed():
-    cameras = CameraRange(full_color_share=0, film_share=0)
-    source = PhotographRange(cameras, GaussianRange(0.01, 0.2), gaussian_share=0, clean_share=1)
-    drawn = [way for way in (source.draw(rng(seed)) for seed in range(600)) if isinstance(way, Camera)]
+def test_half_of_the_noiseless_cameras_are_scanners():
+    drawn = [
+        remove_noise(sample_camera(generator, full_color_prob=0, film_prob=0), generator)
+        for generator in (rng(seed) for seed in range(300))
+    ]
+    assert all(camera.sensor.is_silent and camera.film is None for camera in drawn)
     plain = [camera for camera in drawn if camera.mosaic == FullColor()]
     assert len(plain) / len(drawn) == pytest.approx(0.5, abs=0.1)
     assert {(camera.scale, camera.softness, camera.finish.denoising) for camera in plain} == {(1.0, 1.0, 0.0)}
@@ -440,21 +427,11 @@ def test_half_of_the_clean_photographs_are_the_image_as_it_is_compressed():
     assert np.abs(fine.pair(sharp, rng())[1] - sharp).mean() < 3 / 255
 
 
-def test_plain_noise_has_the_clean_image_for_its_target():
-    noisy, target = Plain(Gaussian(0.1)).pair(PHOTO, rng())
-    assert np.array_equal(noisy, Gaussian(0.1)(PHOTO, rng()))
-    assert target is PHOTO
-    noisy, target = Plain(Gaussian(0.0)).pair(PHOTO, rng())
-    assert np.array_equal(noisy, target)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Sensor(-1e-3, 0), r"shot -0\.001: give a number at least 0"),
         (lambda: Sensor(0, math.nan), "read nan: give a number at least 0"),
-        (lambda: SensorRange(iso_low=800.0, iso_high=400.0), r"iso_low 800\.0: give .* upper bound \(400\.0\)"),
-        (lambda: SensorRange(electrons_low=0.0), r"electrons_low 0\.0: give a number more than 0"),
         (lambda: Development(1.5, (1, 1, 1), IDENTITY), r"contrast 1\.5: give a number between 0 and 1"),
         (lambda: Development(0.5, (0.9, 1, 1), IDENTITY), r"gains \(0\.9, 1, 1\): give three numbers at least 1"),
         (
@@ -466,8 +443,6 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: replace(PLAIN_CAMERA, scale=0.1), r"scale 0\.1: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, scale=2.5), r"scale 2\.5: give a number between 0\.25 and 2"),
         (lambda: replace(PLAIN_CAMERA, softness=0.5), r"softness 0\.5: give a number between 1 and 4"),
-        (lambda: CameraRange(full_color_share=2), "full_color_share 2: give a number between 0 and 1"),
-        (lambda: CameraRange(film_share=-0.5), r"film_share -0\.5: give a number between 0 and 1"),
         (lambda: Film(-1.0), r"sigma -1\.0: give a number at least 0"),
         (lambda: Film(0.1, size_px=-1), "size_px -1: give a number at least 0"),
         (lambda: Film(0.1, colored=2), "colored 2: give a number between 0 and 1"),
@@ -478,18 +453,9 @@ def test_plain_noise_has_the_clean_image_for_its_target():
         (lambda: Finish(blur_px=-1), "blur_px -1: give a number at least 0"),
         (lambda: Finish(chroma_denoising=2), "chroma_denoising 2: give a number between 0 and 1"),
         (lambda: Development(0.5, (1, 1, 1), IDENTITY, gamma=0.5), r"gamma 0\.5: give a number at least 1"),
-        (lambda: CameraRange(unfinished_share=1.5), r"unfinished_share 1\.5: give a number between 0 and 1"),
-        (lambda: CameraRange(softness_high=5.0), r"softness_high 5\.0: give a number between 1 and 4"),
-        (lambda: CameraRange(scale_low=1.9), r"scale_low 1\.9: give .* scale_high \(1\.75\), which is at most 2"),
-        (lambda: CameraRange(quality_low=90, quality_high=80), r"quality_low 90: give .* quality_high \(80\)"),
         (
             lambda: PLAIN_CAMERA.pair(np.zeros((8, 8, 2), np.float32), rng()),
             "image of 2 channels: a camera sees 1 or 3",
-        ),
-        (lambda: PhotographRange(CameraRange(), GaussianRange(0, 1), -0.1), r"gaussian_share -0\.1: give a number"),
-        (
-            lambda: PhotographRange(CameraRange(), GaussianRange(0, 1), 0.7, 0.4),
-            r"gaussian_share 0\.7: with clean_share",
         ),
     ],
 )

@@ -5,7 +5,6 @@ A clean image and a random generator enter, a pair leaves. It knows nothing of w
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -18,48 +17,12 @@ from pellucid.simulation.camera.isp import Development
 from pellucid.simulation.camera.postprocess import Finish
 from pellucid.simulation.camera.sensor import Sensor
 from pellucid.simulation.jpeg import TO_YCBCR, Jpeg
-from pellucid.simulation.noise import Degradation, Image
+from pellucid.simulation.noise import Image
 
 Pair = tuple[Image, Image]
 
 #: By how many rows and columns the noise of one shot is moved, to be that of another.
 _OTHER_SHOT = (-19, 11)
-
-
-class PairDegradation(Protocol):
-    """Anything that makes a pair of a clean image: what it becomes with noise, and without."""
-
-    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Make a noisy image and the one that a denoiser should give back.
-
-        Parameters
-        ----------
-        clean : ndarray, shape (H, W, C), float32, in [0, 1]
-            Left as it is.
-        rng : numpy.random.Generator
-            The only source of randomness: the same state gives the same pair.
-
-        Returns
-        -------
-        noisy, target : ndarray, shape (H, W, C), float32
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A pair whose target is the clean image itself.
-
-    Parameters
-    ----------
-    noise : Degradation
-    """
-
-    noise: Degradation
-
-    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Soil the image; see :class:`PairDegradation`."""
-        return self.noise(clean, rng), clean
 
 
 @dataclass(frozen=True)
@@ -119,7 +82,7 @@ class Camera:
             raise ParameterError("film: its grain is all the noise there is: give a silent sensor")
 
     def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Take the photograph; see :class:`PairDegradation`. Of a gray image, the brightness of both is given.
+        """Photograph an image; a gray image gives the luma of both results.
 
         Returns
         -------
