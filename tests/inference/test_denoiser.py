@@ -236,8 +236,8 @@ def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
         rng = np.random.default_rng([seed, 77])
         drawn = sample_camera(rng)
         # Where shadows are brightened, strong noise is cut off at black, and takes the mean with it when it goes.
-        development = replace(drawn.development, gamma=2.2)
-        camera: Camera = replace(drawn, sensor=Sensor(4e-3, 1e-4), film=None, development=development)
+        isp = replace(drawn.isp, gamma=2.2)
+        camera: Camera = replace(drawn, sensor=Sensor(4e-3, 1e-4), film=None, isp=isp)
         noisy, target = (np.rint(255 * image).astype(np.uint8) for image in camera.pair(clean, rng))
         cleaned = pellucid.denoise(noisy)
         gains.append(psnr(cleaned, target) - psnr(noisy, target))

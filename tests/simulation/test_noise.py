@@ -28,7 +28,7 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize("noise", ALL, ids=repr)
-def test_same_seed_same_noise_and_clean_untouched(noise):
+def test_same_seed_same_noise(noise):
     clean = GRAY[:40, :50].copy()
     first, second, other = noise(clean, rng(1)), noise(clean, rng(1)), noise(clean, rng(2))
     assert np.array_equal(first, second)
@@ -71,15 +71,15 @@ def test_sigma_zero_changes_nothing():
     assert np.array_equal(Gaussian(0.0)(GRAY, rng()), GRAY)
 
 
-def test_poisson_variance_is_a_line_in_brightness():
+def test_poisson_variance_is_linear_in_brightness():
     gain, read_sigma = 0.02, 0.05
     levels = np.linspace(0.1, 0.9, 9)
     noise, generator = PoissonGaussian(gain, read_sigma), rng()
-    soiled = [noise(np.full((300, 300, 1), level, np.float32), generator) for level in levels]
-    slope, intercept = np.polyfit(levels, [noisy.var() for noisy in soiled], 1)
+    noisy_levels = [noise(np.full((300, 300, 1), level, np.float32), generator) for level in levels]
+    slope, intercept = np.polyfit(levels, [noisy.var() for noisy in noisy_levels], 1)
     assert slope == pytest.approx(gain, rel=0.03)
     assert intercept == pytest.approx(read_sigma**2, rel=0.15)
-    assert np.array([noisy.mean() for noisy in soiled]) == pytest.approx(levels, abs=2e-3)
+    assert np.array([noisy.mean() for noisy in noisy_levels]) == pytest.approx(levels, abs=2e-3)
 
 
 def test_uniform_bounds_and_variance():
@@ -122,6 +122,6 @@ def test_speckle_grows_with_brightness():
         (lambda: Speckle(-1), "sigma -1"),
     ],
 )
-def test_impossible_parameters_are_named(make, named):
+def test_impossible_parameters(make, named):
     with pytest.raises(ParameterError, match=f"^{named}: give a number"):
         make()

@@ -181,7 +181,9 @@ def test_shares_of_photograph() -> None:
     assert max(white) == pytest.approx(40, abs=0.5)
     grays = [one.is_gray for one in drawn if isinstance(one, Gaussian) and one.sigma]
     assert np.mean(grays) == pytest.approx(0.2, abs=0.06)
-    assert np.mean([one.sensor.is_silent and one.film is None for one in cameras]) == pytest.approx(0.1 / 0.6, abs=0.05)
+    assert np.mean([one.sensor.is_noiseless and one.film is None for one in cameras]) == pytest.approx(
+        0.1 / 0.6, abs=0.05
+    )
     assert np.mean([one.film is not None for one in cameras]) == pytest.approx(0.25 * 0.5 / 0.6, abs=0.04)
     assert noise.max_sigma == 60 / 255
     assert noise.halved() == GaussianNoise(sigma_max=20.0, gray_share=0.2)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
-from pellucid.simulation.camera.deviation import deviation_map
 from pellucid.simulation.jpeg import Jpeg
+from pellucid.simulation.sigma import local_sigma
 from pellucid.simulation.specs import (
     GaussianNoise,
     JpegNoise,
@@ -77,7 +77,7 @@ def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sample
     shares = []
     for index in range(30):
         noisy, target, sigma, _ = plain.sample(index)
-        assert np.array_equal(sigma, np.minimum(deviation_map(noisy, target), np.float32(60 / 255)))
+        assert np.array_equal(sigma, np.minimum(local_sigma(noisy, target), np.float32(60 / 255)))
         same, softer, less, present = keeping.sample(index)
         assert np.array_equal(same, noisy)
         share = float(np.vdot(softer - target, noisy - target) / np.vdot(noisy - target, noisy - target))

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from pellucid.errors import RecipeError
 from pellucid.io import Samples
 from pellucid.simulation.camera.camera import Camera
-from pellucid.simulation.camera.deviation import deviation_map
-from pellucid.simulation.dead_leaves import draw_shapes
+from pellucid.simulation.dead_leaves import draw_dead_leaves
 from pellucid.simulation.noise import Degradation, Gaussian
-from pellucid.simulation.sigma import Level, overstate
+from pellucid.simulation.sigma import Level, inflate_sigma, local_sigma
 from pellucid.simulation.specs import Mixture, NoiseSpec
 from pellucid.training.recipe import Recipe
 
@@ -83,10 +82,10 @@ class PatchSampler:
         So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
         Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     drawn_share : float
-        Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`drawing`.
+        Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`dead_leaves`.
     overstated_share : float
         For so large a share of photographs, and of patches without noise, what the network is told is too much: see
-        :func:`overstating.overstate`. Not where noise is to be kept.
+        :func:`sigma.inflate_sigma`. Not where noise is to be kept.
     """
 
     images: Sequence[Samples]
@@ -126,21 +125,21 @@ class PatchSampler:
         # At a share of 0 no random number is spent: older recipes go on to see what they saw.
         if self.drawn_share and rng.random() < self.drawn_share:
             rows, columns = (rng.integers(side, size=_N_COLOURS) for side in image.shape[:2])
-            return draw_shapes(patch, _to_unit(image[rows, columns]), rng)
+            return draw_dead_leaves(patch, _to_unit(image[rows, columns]), rng)
         return patch
 
     def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
         """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
         noisy, target = camera.pair(clean, rng)
         share = rng.uniform(0, 0.5) if keeps_some else 0.0
-        sigma = np.minimum(deviation_map(noisy, target), np.float32(self.sigma_max))
+        sigma = np.minimum(local_sigma(noisy, target), np.float32(self.sigma_max))
         told = np.float32(1 - share) * sigma if keeps_some else self._told(sigma, rng)
         return noisy, target + np.float32(share) * (noisy - target), told, sigma
 
     def _told(self, sigma: Level, rng: np.random.Generator) -> Level:
         """Say how strong the noise is; at a share of 0 no random number is spent."""
         if self.overstated_share and rng.random() < self.overstated_share:
-            return overstate(sigma, self.sigma_max, rng)
+            return inflate_sigma(sigma, self.sigma_max, rng)
         return sigma
 
     def batch(self, first: int, size: int) -> Batch:
