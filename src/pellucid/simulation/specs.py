@@ -16,7 +16,7 @@ from pellucid.simulation.noise import Degradation, Gaussian, PoissonGaussian, Sa
 
 #: Upper bound of the sigma given to the network for camera noise, 0..255 scale; local noise may be stronger.
 CAMERA_SIGMA_MAX = 60.0
-#: RMS error (0..255 scale) by JPEG quality: the worst of 800 patches of 96x96 pixels from colour photographs. For 95
+#: RMS error (0..255 scale) by JPEG quality: the worst of 800 patches of 96x96 pixels from color photographs. For 95
 #: and 100 measured on white noise instead, since the photographs had been JPEG files before.
 _JPEG_ERRORS = {1: 38, 5: 31, 10: 25, 20: 19, 35: 15, 50: 13, 65: 11.5, 80: 9, 90: 6.5, 95: 4.2, 100: 0.8}
 

@@ -52,10 +52,10 @@ def test_target_is_mean_of_shots(quality):
     camera = replace(NEUTRAL_CAMERA, jpeg=Jpeg(quality, is_subsampled=True))
     pairs = [camera.pair(PHOTO, rng(seed)) for seed in range(32)]
     mean, target = (np.mean(images, axis=0) for images in zip(*pairs, strict=True))
-    _, silent = replace(camera, sensor=NOISELESS).pair(PHOTO, rng())
+    _, noiseless = replace(camera, sensor=NOISELESS).pair(PHOTO, rng())
     # A thirty-second of the noise is left in the mean, and next to nothing of it in what the target is on average.
     left = np.square(pairs[0][0] - mean).mean() / 31
-    errors = [np.square(image - mean).mean() - left for image in (target, silent)]
+    errors = [np.square(image - mean).mean() - left for image in (target, noiseless)]
     assert errors[0] < 0.4 * errors[1]
     # A target of its own is not the shot's: no trace of its noise is in it.
     noisy, own = pairs[0]
@@ -72,7 +72,7 @@ def test_neutral_camera_keeps_image():
 @pytest.mark.parametrize("level", [0.0, 0.03, 0.1, 0.5])
 def test_target_has_brightness_of_noisy_image(level):
     # Through the tone curve, noise of high ISO brightens black by up to 18 levels, and on average by 9. What is left is
-    # due to noise that is clipped after the camera has sharpened it or spread its colour: half a level on average, but
+    # due to noise that is clipped after the camera has sharpened it or spread its color: half a level on average, but
     # four and a half with one of these 60 cameras, which sharpens much at a high ISO.
     cameras = [sample_camera(rng(seed), iso=(1600.0, 25600.0)) for seed in range(60)]
     pairs = [camera.pair(flat(level), rng()) for camera in cameras]
@@ -150,10 +150,10 @@ def test_gray_image_gives_luma():
 def test_film_grain_is_the_only_noise():
     camera = replace(NEUTRAL_CAMERA, sensor=NOISELESS, film=Film(0.06, 1.0))
     noisy, target = camera.pair(PHOTO, rng())
-    silent = replace(camera, film=None).pair(PHOTO, rng())
-    # JPEG of quality 100 rounds each shot to whole levels, in brightness and in colour.
-    assert np.abs(target - silent[0]).mean() < 1 / 255
-    assert target == pytest.approx(silent[0], abs=8 / 255)
+    noiseless = replace(camera, film=None).pair(PHOTO, rng())
+    # JPEG of quality 100 rounds each shot to whole levels, in brightness and in color.
+    assert np.abs(target - noiseless[0]).mean() < 1 / 255
+    assert target == pytest.approx(noiseless[0], abs=8 / 255)
     grain = (noisy - target)[np.abs(target - 0.5).max(axis=2) < 0.1]
     assert grain.std() == pytest.approx(0.06, rel=0.15)
     assert np.corrcoef(grain.T)[0, 2] > 0.95

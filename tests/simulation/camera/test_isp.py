@@ -11,7 +11,7 @@ from tests.simulation.camera.conftest import IDENTITY, NEUTRAL_CAMERA, rng
 @pytest.mark.parametrize("seed", range(5))
 def test_inverse_below_white(seed):
     isp = ISP.draw(rng(seed))
-    # Greyish colours: what no camera of the four can hold is clipped.
+    # Greyish colors: what no camera of the four can hold is clipped.
     display = np.float32(0.1) + np.float32(0.5) * rng(seed).random((1, 20, 20), dtype=np.float32)
     display = display + np.float32(0.04) * rng(seed + 99).random((3, 20, 20), dtype=np.float32)
     raw = isp.to_raw(display)

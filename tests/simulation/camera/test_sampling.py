@@ -43,7 +43,7 @@ def test_settings_fill_their_ranges():
     assert np.mean([camera.postprocess.saturation == 0 for camera in drawn]) == pytest.approx(0.1, abs=0.05)
     assert np.mean([camera.postprocess.saturation == 1 for camera in drawn]) == pytest.approx(0.6, abs=0.1)
     assert np.mean([camera.postprocess.chroma_denoising > 0 for camera in drawn]) == pytest.approx(0.3, abs=0.1)
-    # Green of the camera's red, of what the screen calls red: none where colours are not mixed.
+    # Green of the camera's red, of what the screen calls red: none where colors are not mixed.
     mixed = [camera.isp.camera_from_rgb[0][1] for camera in drawn]
     assert min(mixed) < 0.03
     assert max(mixed) > 0.3

@@ -41,7 +41,7 @@ _QUANTILES /= np.sqrt(np.mean(np.square(_QUANTILES)))
 
 @dataclass(frozen=True)
 class ISP:
-    r"""White balance, colour matrix and tone curve.
+    r"""White balance, color matrix and tone curve.
 
     .. math:: z = M^{-1} (g \cdot y), \qquad u = z^{1/\gamma}, \qquad v = (1 - c)\,u + c\,(3 u^2 - 2 u^3)
 
