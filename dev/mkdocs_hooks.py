@@ -17,6 +17,7 @@ import typer.main
 from pydantic import BaseModel
 
 import pellucid
+from pellucid import errors
 from pellucid.cli import app
 from pellucid.training.recipe import Recipe
 
@@ -52,6 +53,17 @@ def api_page() -> str:
     return "\n\n".join(f"::: pellucid.{name}" for name in names)
 
 
+def errors_page() -> str:
+    """List every error with its base class, exit code and meaning."""
+    lines = ["| error | is a | exit code | meaning |", "|---|---|---|---|"]
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.PellucidError):
+            bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
+            meaning = _cell((error.__doc__ or "").split("\n\n")[0])
+            lines.append(f"| `{error.__name__}` | {bases} | {error.exit_code} | {meaning} |")
+    return "\n".join(lines)
+
+
 def recipe_page() -> str:
     """List every key of a recipe with its type, default and meaning."""
     return "\n".join(_describe_table(Recipe, "", level=2, seen=set()))
@@ -82,6 +94,7 @@ def models_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "command": command_page,
     "api": api_page,
+    "errors": errors_page,
     "recipe": recipe_page,
     "models": models_page,
 }

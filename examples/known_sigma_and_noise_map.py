@@ -20,9 +20,8 @@ def main() -> None:
         f"estimated level: {255 * estimated:.1f} of 255, true root mean square: {255 * np.sqrt(np.mean(sigma**2)):.1f}"
     )
     noise_map = pellucid.Denoiser("photo").estimate_map(noisy, data_range=1.0)
-    print(
-        f"estimated map: {255 * noise_map[:, :64].mean():.1f} at the left, {255 * noise_map[:, -64:].mean():.1f} at the right"
-    )
+    left, right = 255 * noise_map[:, :64].mean(), 255 * noise_map[:, -64:].mean()
+    print(f"estimated map: {left:.1f} at the left, {right:.1f} at the right")
 
     results = {
         "blind": pellucid.denoise(noisy, data_range=1.0),

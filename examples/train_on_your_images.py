@@ -1,6 +1,6 @@
-"""Train a small denoiser on your own images, export it and use it: ``python examples/train_on_your_images.py [FOLDER]``.
+"""Train a small denoiser on your own images, export and use it: ``python examples/train_on_your_images.py [FOLDER]``.
 
-Takes about a minute, far too little for a good model: see recipes/ for how the bundled ones are trained. Without FOLDER it
+Takes a minute, far too little for a good model: see recipes/ for how the bundled ones are trained. Without FOLDER it
 trains on images that scikit-image brings along.
 """
 

@@ -15,7 +15,7 @@ names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @names
 def test_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PELLUCID_EXAMPLE_STEPS", "4")
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
