@@ -17,7 +17,7 @@ from pellucid.errors import ParameterError, require_extra
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pellucid.lab.runner import Step
+    from pellucid.lab.runner import ArmProgress
 
 RESULTS = Path("lab-results")
 
@@ -76,25 +76,24 @@ def run_command(
     """
     require_extra("the laboratory", "lab", "jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
     from pellucid.inference.engine import default_threads  # noqa: PLC0415
-    from pellucid.lab.pictures import load_photographs  # noqa: PLC0415
-    from pellucid.lab.runner import run_studies  # noqa: PLC0415
+    from pellucid.lab.photographs import load_photographs  # noqa: PLC0415
+    from pellucid.lab.runner import run_studies, worker_processes  # noqa: PLC0415
     from pellucid.lab.studies import find_studies  # noqa: PLC0415
     from pellucid.lab.study import Effort  # noqa: PLC0415
-    from pellucid.lab.workers import start_workers  # noqa: PLC0415
 
     if data is not None and not data.is_dir():
         raise ParameterError(f"{data}: is not a folder: name a folder of clean images")
     studies = find_studies(names or [])
     effort = Effort.FULL if full else Effort.QUICK
     n_at_once = jobs or default_threads()
-    with start_workers(n_at_once) as executor:
+    with worker_processes(n_at_once) as executor:
         _show(run_studies(studies, effort, seeds, output, lambda: load_photographs(data), executor, n_at_once))
     _remark(f"{output}: complete: pellucid lab report {output} -o report.html")
 
 
 @app.command("report")
 def report_command(
-    results: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder of the results.")] = RESULTS,
+    results: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder or ZIP archive of results.")] = RESULTS,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
         "report.html"
@@ -115,14 +114,14 @@ def report_command(
     typer.echo(f"{write_report(STUDIES, results, output)}")
 
 
-def _show(steps: "Iterable[Step]") -> None:
+def _show(steps: "Iterable[ArmProgress]") -> None:
     with _progress() as tell:
         for step in steps:
             tell(step)
 
 
 @contextmanager
-def _progress() -> "Iterator[Callable[[Step], None]]":
+def _progress() -> "Iterator[Callable[[ArmProgress], None]]":
     """Show a bar on stderr if that is a terminal, else a line for each arm that is done."""
     if not sys.stderr.isatty():
         yield _tell
@@ -138,9 +137,9 @@ def _progress() -> "Iterator[Callable[[Step], None]]":
         )
 
 
-def _tell(step: "Step") -> None:
+def _tell(step: "ArmProgress") -> None:
     if step.seconds is not None:
-        how = "kept" if step.was_kept else f"{step.seconds:.1f} s"
+        how = "kept" if step.is_cached else f"{step.seconds:.1f} s"
         _remark(f"{step.n_done}/{step.n_arms}  {step.study.name}/{step.arm.key}: {how}")
 
 

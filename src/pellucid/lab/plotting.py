@@ -1,10 +1,9 @@
-"""How the figures of the laboratory look: colours, dashes, markers and sizes.
+"""Plot style and shared plots: curves of several seeds, means with intervals, image crops.
 
-Nothing enters; matplotlib settings, empty figures and the looks of curves leave. It knows nothing of what is drawn.
-Curves differ in colour, in dash and in marker, so that colour-blind readers and gray printers can tell them apart.
+Curves differ in colour, dash and marker, so that they can be told apart without colour.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +11,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pellucid.lab.statistics import Interval
 
 #: The palette of Okabe and Ito ("Color Universal Design", 2008), without its yellow, which is hard to see on white.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -53,35 +55,20 @@ SETTINGS: Any = {  # matplotlib's type lists every key
 
 
 @contextmanager
-def applied() -> Iterator[None]:
-    """Draw and save in the laboratory's style; settings of others are put back afterwards."""
+def style_context() -> Iterator[None]:
+    """Apply the plot style inside the context."""
     with mpl.rc_context(SETTINGS):
         yield
 
 
 def new_figure(n_rows: int = 1, n_columns: int = 1, *, height_in: float = 3.6, **options: Any) -> tuple[Figure, Any]:
-    """Make an empty figure of the report's width.
-
-    Parameters
-    ----------
-    n_rows, n_columns : int
-    height_in : float
-        Of the whole figure, in inches; it is 7.6 inches wide.
-    **options
-        Of `matplotlib.figure.Figure.subplots`.
-
-    Returns
-    -------
-    figure : Figure
-    axes : Axes, or an array of them
-        As of `Figure.subplots`.
-    """
+    """Create an empty figure, 7.6 inches wide, and its axes; `options` are those of `Figure.subplots`."""
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     return figure, figure.subplots(n_rows, n_columns, **options)
 
 
-def look(index: int, *, marked: bool = False) -> dict[str, Any]:
-    """Give the looks of the curve number `index` of a figure, for ``axes.plot``; the eighth looks like the first."""
+def line_style(index: int, *, marked: bool = False) -> dict[str, Any]:
+    """Return the colour, dash and marker of a figure's curve number `index`, for ``axes.plot``; they repeat after 7."""
     index %= len(COLOURS)
     return {
         "color": COLOURS[index],
@@ -90,32 +77,99 @@ def look(index: int, *, marked: bool = False) -> dict[str, Any]:
     }
 
 
-def plain_numbers(axis: Any) -> None:
-    """Write the ticks of a logarithmic axis as 0.1 and 1,000 rather than as powers of ten."""
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}"))
-    axis.set_minor_formatter(mpl.ticker.NullFormatter())
-
-
-def label_ends(axes: Axes, *, gap: float = 1.25) -> None:
-    """Write each curve's label beside its last point, in its colour, in place of a legend; labels do not collide.
-
-    To be called when all is drawn and the limits are set.
+def draw_curves(axes: Axes, x: Any, curves: Any, label: str, style: Mapping[str, Any]) -> None:
+    """Draw the mean curve of several seeds, and a band from the minimum to the maximum.
 
     Parameters
     ----------
     axes : Axes
-    gap : float
-        The least distance between labels, in font sizes.
+    x : array-like, shape (n,)
+    curves : array-like, shape (n_seeds, n)
+        NaN is left out, so that a curve may end early.
+    label : str
+    style : mapping
+        See :func:`line_style`.
+    """
+    values = np.ma.masked_invalid(np.asarray(curves, dtype=np.float64))
+    axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
+    axes.plot(x, values.mean(axis=0), label=label, **style)
+
+
+def draw_error_bars(axes: Axes, x: Any, intervals: Iterable[Interval], *, capsize: float = 4, **style: Any) -> None:
+    """Draw means with vertical confidence intervals at positions `x`; infinite intervals are omitted."""
+    intervals = list(intervals)
+    means, errors = [one.mean for one in intervals], [one.error for one in intervals]
+    axes.errorbar(x, means, yerr=errors, capsize=capsize, **style)
+
+
+def draw_intervals(axes: Axes, intervals: Mapping[str, Interval], *, with_zero: bool = False) -> None:
+    """Draw means with horizontal confidence intervals, one row each, named at the left.
+
+    Parameters
+    ----------
+    axes : Axes
+    intervals : mapping of str to Interval
+        Infinite intervals are drawn as points.
+    with_zero : bool
+        Mark zero by a line: for differences.
+    """
+    rows = range(len(intervals))
+    for row, interval in zip(rows, intervals.values(), strict=True):
+        colour, marker = COLOURS[row % len(COLOURS)], MARKERS[row % len(MARKERS)]
+        axes.errorbar(interval.mean, row, xerr=interval.error, color=colour, marker=marker, markersize=7, capsize=4)
+    if with_zero:
+        axes.axvline(0, color=GRAY, linewidth=1)
+    axes.set_yticks(rows, list(intervals))
+    axes.set_ylim(len(intervals) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def draw_crops(rows: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Figure:
+    """Draw image crops side by side, enlarged without smoothing.
+
+    Parameters
+    ----------
+    rows : sequence of mapping of str to ndarray (S, S, 3), uint8
+        One mapping for each crop, with the same columns in every row.
+    """
+    names = list(rows[0])
+    figure = Figure(figsize=(WIDTH_IN, WIDTH_IN / len(names) * len(rows) + 0.3), layout="constrained")
+    panels = figure.subplots(len(rows), len(names), squeeze=False)
+    for row, crops in zip(panels, rows, strict=True):
+        for panel, name in zip(row, names, strict=True):
+            panel.imshow(crops[name])
+            panel.set_axis_off()
+    for panel, name in zip(panels[0], names, strict=True):
+        panel.set_title(name)
+    return figure
+
+
+def plain_numbers(axis: Any) -> None:
+    """Label a logarithmic axis with 0.1 and 1,000 instead of powers of ten."""
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def label_minor_ticks(axis: Any) -> None:
+    """Label a logarithmic axis that may span less than one decade: 0.02, 0.03, 0.04 and so on."""
+    plain_numbers(axis)
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "234568" else "")
+
+
+def label_ends(axes: Axes, *, gap: float = 1.25) -> None:
+    """Label each curve beside its last point instead of in a legend; labels do not overlap.
+
+    Call it after everything is drawn and the limits are set. `gap` is the minimum distance of labels in font sizes.
     """
     figure = axes.get_figure(root=True)
     curves = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     if figure is None or not curves:
         return
-    figure.draw_without_rendering()  # settles the size of the axes
+    figure.draw_without_rendering()  # computes the size of the axes
     size_pt = float(mpl.rcParams["legend.fontsize"])
     least = gap * size_pt * figure.dpi / 72 / axes.bbox.height
-    ends = [_end_of(axes, line) for line in curves]
-    heights = _spread(np.array([y for _, y in ends]), least)
+    ends = [_last_point(axes, line) for line in curves]
+    heights = spread_labels(np.array([y for _, y in ends]), least)
     for line, (x, y), height in zip(curves, ends, heights, strict=True):
         colour = line.get_color()
         axes.annotate(
@@ -132,8 +186,8 @@ def label_ends(axes: Axes, *, gap: float = 1.25) -> None:
         )
 
 
-def _end_of(axes: Axes, line: Any) -> tuple[float, float]:
-    """Find a curve's last point that is drawn, in fractions of the axes."""
+def _last_point(axes: Axes, line: Any) -> tuple[float, float]:
+    """Return a curve's last finite point in fractions of the axes."""
     points = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
@@ -142,8 +196,8 @@ def _end_of(axes: Axes, line: Any) -> tuple[float, float]:
     return float(np.clip(x, 0, 1)), float(np.clip(y, 0, 1))
 
 
-def _spread(wanted: Any, least: float) -> Any:
-    """Move heights in [0, 1] as little as needs be until they are `least` apart (pool adjacent violators)."""
+def spread_labels(wanted: Any, least: float) -> Any:
+    """Move heights in [0, 1] as little as possible until they are `least` apart (pool adjacent violators)."""
     order = np.argsort(wanted, kind="stable")
     blocks: list[list[float]] = []  # of each block of touching labels: sum of its wanted starts, number of labels
     for rank, height in enumerate(wanted[order]):

@@ -1,7 +1,4 @@
-"""Clean photographs for studies: some to train on, and others to measure on.
-
-A folder, or nothing, enters; images in memory leave. It knows nothing of noise or of networks.
-"""
+"""Clean photographs for studies, some for training and others for validation."""
 
 import hashlib
 import importlib.util
@@ -18,15 +15,15 @@ from pellucid.errors import DataError, MissingExtraError
 from pellucid.training.image_folder import load_images
 
 Pixels = NDArray[np.uint8]
-#: Colour photographs in the wheel of scikit-image, so that nothing is downloaded: a portrait, a motorcycle in a
-#: workshop, galaxies and stained tissue to train on; a cup of coffee, a cat and a rocket to measure on.
+#: Colour photographs in the wheel of scikit-image, so that nothing is downloaded: a portrait, a motorcycle, galaxies
+#: and stained tissue for training; a cup of coffee, a cat and a rocket for validation.
 _TRAIN = ("astronaut.png", "motorcycle_left.png", "hubble_deep_field.jpg", "ihc.png")
-_HELD_OUT = ("coffee.png", "chelsea.png", "rocket.jpg")
-#: Held-out squares are at most so large, and their side is a multiple of the second: networks of up to four levels fit.
-_SQUARE_PX, _GRID_PX = 256, 16
+_VALIDATION = ("coffee.png", "chelsea.png", "rocket.jpg")
+#: The largest side of validation crops, and its divisor, which suits networks of up to four levels.
+_CROP_PX, _GRID_PX = 256, 16
 _MIN_PX = 128
-#: Of a folder, each so-many-th image is held out, and no more than so many in all.
-_HELD_OUT_EVERY, _MAX_HELD_OUT = 5, 8
+#: Of a folder, every fifth image is for validation, up to eight in all.
+_VAL_EVERY_N, _MAX_VALIDATION = 5, 8
 
 
 @dataclass(frozen=True)
@@ -37,21 +34,20 @@ class Photographs:
     ----------
     train : sequence of ndarray (H, W, 3), uint8
         At least 128 pixels on each side.
-    held_out : sequence of ndarray (S, S, 3), uint8
-        The middles of other photographs; S is at most 256 and a multiple of 16.
+    validation : sequence of ndarray (S, S, 3), uint8
+        Centre crops of other photographs; S is at most 256 and a multiple of 16.
     source : str
-        Where they come from.
     """
 
     train: Sequence[Pixels]
-    held_out: Sequence[Pixels]
+    validation: Sequence[Pixels]
     source: str
 
     @cached_property
     def identity(self) -> str:
-        """The source and a digest of all pixels: results on other photographs do not compare."""
+        """The source and a digest of all pixels: results on other photographs are not comparable."""
         digest = hashlib.sha256()
-        for image in (*self.train, *self.held_out):
+        for image in (*self.train, *self.validation):
             digest.update(repr(image.shape).encode() + image.tobytes())
         return f"{self.source} ({digest.hexdigest()[:12]})" if self.train else ""
 
@@ -65,8 +61,7 @@ def load_photographs(folder: Path | None) -> Photographs:
     Parameters
     ----------
     folder : Path, optional
-        Searched recursively; each fifth image is held out. Gray images, images of more than 8 bits and small ones are
-        left out.
+        Searched recursively. Gray images, images of more than 8 bits and images below 128 pixels are skipped.
 
     Raises
     ------
@@ -76,18 +71,29 @@ def load_photographs(folder: Path | None) -> Photographs:
         No folder is given, and scikit-image is not installed.
     """
     if folder is None:
-        train, held_out = ([_read(name) for name in names] for names in (_TRAIN, _HELD_OUT))
-        return Photographs(train, [_middle(image) for image in held_out], "photographs of scikit-image")
+        train, validation = ([_read_bundled(name) for name in names] for names in (_TRAIN, _VALIDATION))
+        return Photographs(train, [_center_crop(image) for image in validation], "photographs of scikit-image")
     loaded = load_images(folder, n_channels=3, min_px=_MIN_PX).images
     usable = [image for image in loaded if image.dtype == np.uint8]
     if len(usable) < 2:
         raise DataError(f"{folder}: needs two or more colour images of 8 bits and {_MIN_PX} pixels: add some")
-    chosen = range(0, len(usable), _HELD_OUT_EVERY)[:_MAX_HELD_OUT]
+    chosen = range(0, len(usable), _VAL_EVERY_N)[:_MAX_VALIDATION]
     train = [image for index, image in enumerate(usable) if index not in chosen]
-    return Photographs(train, [_middle(usable[index]) for index in chosen], f"{len(usable)} images of {folder.name}")
+    crops = [_center_crop(usable[index]) for index in chosen]
+    return Photographs(train, crops, f"{len(usable)} images of {folder.name}")
 
 
-def _read(name: str) -> Pixels:
+def to_unit(image: Pixels) -> NDArray[np.float32]:
+    """Convert 8-bit pixel values to float32 on the [0, 1] scale."""
+    return image.astype(np.float32) / np.float32(255)
+
+
+def to_bytes(image: NDArray[np.float32]) -> Pixels:
+    """Clip float pixel values to [0, 1] and convert them to 8 bits."""
+    return np.round(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _read_bundled(name: str) -> Pixels:
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise MissingExtraError("photographs: needs scikit-image: pip install 'pellucid[lab]', or pass --data")
@@ -95,8 +101,8 @@ def _read(name: str) -> Pixels:
     return pixels
 
 
-def _middle(image: Pixels) -> Pixels:
+def _center_crop(image: Pixels) -> Pixels:
     height, width = image.shape[:2]
-    side = min(_SQUARE_PX, height, width) // _GRID_PX * _GRID_PX
+    side = min(_CROP_PX, height, width) // _GRID_PX * _GRID_PX
     top, left = (height - side) // 2, (width - side) // 2
     return np.ascontiguousarray(image[top : top + side, left : left + side])
