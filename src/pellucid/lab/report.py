@@ -12,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pellucid.errors import DataError
-from pellucid.io.atomic import write_atomic
 from pellucid.lab import plotting
-from pellucid.lab.results import StudyResults, load_study
+from pellucid.lab.results import StudyResults, load_study, write_file
 from pellucid.lab.study import Finding, ResultTable, Study, Verdict
 
 #: Larger figures are embedded as PNG: an SVG of many points makes the report slow.
@@ -70,7 +69,7 @@ def write_report(studies: Sequence[Study], source: Path, target: Path) -> Path:
     folder = target.parent / "figures" if source.is_file() else source
     sections = [_section(study, loaded[study.name], folder) for study in studies if loaded[study.name].stored]
     unmeasured = [study.title for study in studies if not loaded[study.name].stored]
-    write_atomic(target, _render(sections, unmeasured).encode())
+    write_file(target, _render(sections, unmeasured).encode())
     return target
 
 
@@ -106,13 +105,12 @@ def _save(figure: Figure, folder: Path, name: str) -> str:
     """Write a figure as PNG and SVG, and return a data URI."""
     FigureCanvasAgg(figure)
     contents = {}
-    folder.mkdir(parents=True, exist_ok=True)
     for ending, metadata in (("png", {}), ("svg", {"Date": None})):
         stream = BytesIO()
         with mpl.rc_context({"svg.hashsalt": name}):  # makes the file reproducible
             figure.savefig(stream, format=ending, metadata=metadata)
         contents[ending] = stream.getvalue()
-        write_atomic(folder / f"{name}.{ending}", contents[ending])
+        write_file(folder / f"{name}.{ending}", contents[ending])
     ending, kind = ("svg", "svg+xml") if len(contents["svg"]) <= _LARGEST_SVG else ("png", "png")
     return f"data:image/{kind};base64,{base64.b64encode(contents[ending]).decode()}"
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from pellucid import io
-from pellucid.errors import DataError, InputError
+from pellucid.errors import DataError, InputError, OutputError
 from pellucid.io.atomic import write_atomic
 from pellucid.lab.study import Arm, Effort, Result, Results, Study
 
 #: Limits of an archive: members, and bytes of one member and of all together, uncompressed.
-_MAX_MEMBERS, _MAX_MEMBER_BYTES, _MAX_BYTES = 10_000, 2**24, 2**28
+MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 10_000, 2**24, 2**28
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError)
 
 
@@ -86,10 +86,9 @@ def save_result(stored: StoredResult, study: Study, folder: Path) -> None:
     """
     arm, measured = stored.result.arm, stored.result.measured
     images = {name: value for name, value in measured.items() if _is_image(value)}
-    (folder / study.name).mkdir(parents=True, exist_ok=True)
     for name, pixels in images.items():
         png = io.encode(io.Picture((np.ascontiguousarray(pixels),), (None,), "png"), "png")
-        write_atomic(folder / study.name / f"{arm.key}.{name}.png", png)
+        write_file(folder / study.name / f"{arm.key}.{name}.png", png)
     content = {
         "study": study.name,
         **asdict(stored.conditions),
@@ -103,7 +102,22 @@ def save_result(stored: StoredResult, study: Study, folder: Path) -> None:
         "images": list(images),
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    write_atomic(folder / study.name / f"{arm.key}.json", text.encode() + b"\n")
+    write_file(folder / study.name / f"{arm.key}.json", text.encode() + b"\n")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file atomically, and create its folder if needed.
+
+    Raises
+    ------
+    OutputError
+        The disk cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: cannot be created ({error.strerror}): choose another folder") from None
+    write_atomic(path, data)
 
 
 def load_result(study: Study, arm: Arm, conditions: Conditions, folder: Path) -> StoredResult | None:
@@ -167,7 +181,7 @@ def _read_archive(path: Path, study: str) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             sizes = [member.file_size for member in members]
-            if len(sizes) > _MAX_MEMBERS or max(sizes, default=0) > _MAX_MEMBER_BYTES or sum(sizes) > _MAX_BYTES:
+            if len(sizes) > MAX_MEMBERS or max(sizes, default=0) > MAX_MEMBER_BYTES or sum(sizes) > MAX_BYTES:
                 raise DataError(f"{path}: larger than an archive of results may be: unpack it and name the folder")
             chosen = [member for member in members if member.filename.rpartition("/")[0] == study]
             return {member.filename.rpartition("/")[2]: archive.read(member) for member in chosen}

@@ -141,16 +141,14 @@ def _findings(results: Results) -> list[Finding]:
     more = difference_of(by_seed[0], by_seed[1])
     return [
         Finding(
-            f"Skip {_HELPS[judge(skip)]}: skip connections add {in_shallow:+.2f} dB to shallow networks and "
-            f"{in_deep:+.2f} dB to deep ones, {skip:+.2f} dB on average.",
+            f"Skip connections add {in_shallow:+.2f} dB to shallow networks and {in_deep:+.2f} dB to deep ones, "
+            f"{skip:+.2f} dB on average.",
             judge(skip),
         ),
-        Finding(
-            f"With skip connections depth {_HELPS[judge(with_skip)]}: it adds {with_skip:+.2f} dB.", judge(with_skip)
-        ),
-        Finding(f"Without skip connections depth {_HELPS[judge(without)]}: it adds {without:+.2f} dB.", judge(without)),
-        Finding(f"{_MORE[judge(more)]}: their average effects differ by {more:+.2f} dB.", judge(more)),
-        Finding(f"{_DEPENDS[judge(interaction)]}: depth adds {interaction:+.2f} dB more with them than without."),
+        Finding(f"With skip connections, depth adds {with_skip:+.2f} dB.", judge(with_skip)),
+        Finding(f"Without skip connections, depth adds {without:+.2f} dB.", judge(without)),
+        Finding(f"On average, skip connections add {more:+.2f} dB more than depth.", judge(more)),
+        Finding(f"Depth adds {interaction:+.2f} dB more with skip connections than without."),
         Finding(
             f"In the lecture's words: skip {_in_words(skip)}; deep {_in_words(deep)} on average over networks with and "
             f"without skip connections ({deep:+.2f} dB), and {_in_words(with_skip)} with them. (A lot: {_A_LOT_DB:g} "
@@ -165,19 +163,6 @@ def _in_words(effect: Interval) -> str:
         return "has no conclusive effect"
     helps = "helps" if verdict is Verdict.SUPPORTS else "harms"
     return f"{helps}, a lot" if abs(effect.mean) >= _A_LOT_DB else f"{helps} a little"
-
-
-_HELPS = {Verdict.SUPPORTS: "helps", Verdict.CONTRADICTS: "harms", Verdict.INCONCLUSIVE: "may help or harm"}
-_MORE = {
-    Verdict.SUPPORTS: "Skip connections help more than depth",
-    Verdict.CONTRADICTS: "Depth helps more than skip connections",
-    Verdict.INCONCLUSIVE: "Which of skip connections and depth helps more is inconclusive",
-}
-_DEPENDS = {
-    Verdict.SUPPORTS: "Depth helps more with skip connections",
-    Verdict.CONTRADICTS: "Depth helps more without skip connections",
-    Verdict.INCONCLUSIVE: "Whether the effect of depth depends on skip connections is inconclusive",
-}
 
 
 def _table(results: Results) -> ResultTable:

@@ -72,20 +72,20 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
     return {
         "losses": losses,
         "seconds": done.seconds,
-        "early": _mean_between(losses, 0.1, 0.2),
-        "final": _mean_between(losses, 0.9, 1.0),
-        "psnr": _psnr(done.module, photographs, settings["sigma"], settings["sigma"]),
-        "shifted_psnr": _psnr(done.module, photographs, settings["shifted_sigma"], settings["sigma"]),
+        "early": mean_between(losses, 0.1, 0.2),
+        "final": mean_between(losses, 0.9, 1.0),
+        "psnr": psnr_or_nan(done.module, photographs, settings["sigma"], settings["sigma"]),
+        "shifted_psnr": psnr_or_nan(done.module, photographs, settings["shifted_sigma"], settings["sigma"]),
     }
 
 
-def _mean_between(losses: Any, first: float, last: float) -> float:
+def mean_between(losses: Any, first: float, last: float) -> float:
     """Average the losses between two fractions of the run."""
     n = len(losses)
     return float(np.mean(losses[round(first * n) : round(last * n)]))
 
 
-def _psnr(module: DenoisingModule, photographs: Photographs, sigma: float, cond_sigma: float) -> float:
+def psnr_or_nan(module: DenoisingModule, photographs: Photographs, sigma: float, cond_sigma: float) -> float:
     """Return the validation PSNR in dB, or NaN if the training has diverged to non-finite weights."""
     if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
         return math.nan
@@ -93,7 +93,7 @@ def _psnr(module: DenoisingModule, photographs: Photographs, sigma: float, cond_
     return float(np.mean([psnr(clean, np.nan_to_num(denoised)) for clean, _, denoised in triples]))
 
 
-def _best_runs(results: Results) -> dict[str, Results]:
+def best_runs(results: Results) -> dict[str, Results]:
     """Return, by optimizer, the runs at the learning rate with the lowest mean final loss.
 
     A learning rate at which a run diverged is selected only if there is no other.
@@ -116,7 +116,7 @@ def _figures(results: Results) -> dict[str, CaptionedFigure]:
 
 def _draw_descent(results: Results) -> CaptionedFigure:
     figure, (by_step, by_second) = new_figure(1, 2, sharey=True, height_in=4.0)
-    for index, (name, runs) in enumerate(_best_runs(results).items()):
+    for index, (name, runs) in enumerate(best_runs(results).items()):
         curves = np.stack([_smooth(run.array("losses")) for run in runs])
         settings = runs.settings
         steps = settings["window"] * (np.arange(curves.shape[1]) + (_SMOOTHING + 1) / 2)
@@ -151,7 +151,7 @@ def _tick_losses(axes: Axes) -> None:
 
 
 def _draw_rates(results: Results) -> CaptionedFigure:
-    best = _best_runs(results)
+    best = best_runs(results)
     lowest = min(_final_loss(runs, runs.settings["rate"]) for runs in best.values())
     figure, axes = new_figure(height_in=4.0)
     for index, name in enumerate(best):
@@ -191,7 +191,7 @@ def _base_rate(results: Results, name: str) -> float:
 
 
 def _draw_quality(results: Results) -> CaptionedFigure:
-    best, settings = _best_runs(results), results.settings
+    best, settings = best_runs(results), results.settings
     figure, panels = new_figure(1, 2, sharey=True, height_in=3.2)
     titles = (
         f"training noise, sigma = {settings['sigma']:g}",
@@ -208,7 +208,7 @@ def _draw_quality(results: Results) -> CaptionedFigure:
 
 
 def _findings(results: Results) -> list[Finding]:
-    best = _best_runs(results)
+    best = best_runs(results)
     return [
         _rates_finding(results, best),
         _descent_finding(best),
@@ -316,7 +316,7 @@ def _less(best: Mapping[str, Results], name: str, first: str, second: str) -> In
 
 def _table(results: Results) -> ResultTable:
     rows = []
-    for name, one in _best_runs(results).items():
+    for name, one in best_runs(results).items():
         means = [f"{mean_of(one.by_seed(what)):{form}}" for what, form in _COLUMNS]
         rows.append([NAMES[name], f"{one.settings['rate']:g}", *means, f"{mean_of(_step_ms(one)).mean:.1f}"])
     settings = results.settings

@@ -150,7 +150,7 @@ def _measure(module: DenoisingModule, images: Sequence[Pixels], near: float) -> 
     denoised = raw.clip(0, 1)
     parts = {"black": clean < near, "white": clean > 1 - near}
     parts["ends"] = parts["black"] | parts["white"]
-    index, *window = _window(cleans, near)
+    index, *window = contrast_crop(cleans, near)
     shown = {"window": outputs, "window_clean": cleans, "window_noisy": noisies}
     return {
         "psnr": np.mean([psnr(image, output.clip(0, 1)) for image, output in zip(cleans, outputs, strict=True)]),
@@ -168,7 +168,7 @@ def _output(module: DenoisingModule, noisy: Image) -> Image:
     return output
 
 
-def _window(images: Sequence[Image], near: float) -> tuple[int, slice, slice]:
+def contrast_crop(images: Sequence[Image], near: float) -> tuple[int, slice, slice]:
     """Choose the crop, on a grid, with the most black and white pixels: the scarcer of both counts."""
     places = [
         (index, slice(top, top + _WINDOW_PX), slice(left, left + _WINDOW_PX))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pellucid.lab.photographs import Photographs
 from pellucid.lab.plotting import SKY, VERMILLION, draw_error_bars, line_style, new_figure, plain_numbers
 from pellucid.lab.statistics import Interval, difference_of, judge, mean_of, subtract
-from pellucid.lab.studies.skip_connections import PIXELS, mean_psnr_by_kind
-from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study, Verdict
+from pellucid.lab.studies.skip_connections import PIXELS, Plane, mean_psnr_by_kind
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
 from pellucid.lab.training import MUON, Image, add_noise, denoise_all, fit, noisy_batch, small_recipe
 from pellucid.training.module import DenoisingModule
 
@@ -81,15 +81,15 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         triples = denoise_all(trained.module, photographs.validation, sigma)
         psnrs = mean_psnr_by_kind([(clean, denoised) for clean, _, denoised in triples])
         measured |= {f"{name}_{kind}": value for kind, value in psnrs.items()}
-        influence = _influence(trained.module, photographs, sigma, settings["n_places"])
-        measured["farthest_px"] = max(measured["farthest_px"], farthest(influence))
-        measured[f"{name}_reach"] = effective_radius(influence, settings["reach_share"])
+        gradient = mean_gradient(trained.module, photographs, sigma, settings["n_places"])
+        measured["farthest_px"] = max(measured["farthest_px"], farthest(gradient))
+        measured[f"{name}_reach"] = effective_radius(gradient, settings["reach_share"])
         if arm.seed == 0:
-            measured[f"{name}_map"] = gradient_map(influence)
+            measured[f"{name}_map"] = gradient_map(gradient)
     return measured
 
 
-def _influence(module: DenoisingModule, photographs: Photographs, sigma: float, n_places: int) -> NDArray[np.float64]:
+def mean_gradient(module: DenoisingModule, photographs: Photographs, sigma: float, n_places: int) -> Plane:
     """Measure the gradient of denoised pixels by the noisy pixels around them.
 
     Returns
@@ -106,43 +106,45 @@ def _influence(module: DenoisingModule, photographs: Photographs, sigma: float, 
         for row, column in middle + rng.integers(-_MIDDLE_PX // 2, _MIDDLE_PX // 2, (n_places, 2)):
             gradient = _gradient_of_pixel(module, noisy, sigma, int(row), int(column))
             maps.append(gradient[row - reach : row + reach + 1, column - reach : column + reach + 1])
-    mean: NDArray[np.float64] = np.mean(maps, axis=0)
+    mean: Plane = np.mean(maps, axis=0)
     mean /= mean.sum()
     return mean
 
 
-def _gradient_of_pixel(
-    module: DenoisingModule, noisy: Image, sigma: float, row: int, column: int
-) -> NDArray[np.float64]:
+def _gradient_of_pixel(module: DenoisingModule, noisy: Image, sigma: float, row: int, column: int) -> Plane:
     batch = noisy_batch(noisy, sigma)
     denoised = module.denoise({**batch, "noisy": batch["noisy"].requires_grad_()})
     (gradient,) = torch.autograd.grad(denoised[0, :, row, column].sum(), batch["noisy"])
     return gradient[0].abs().sum(dim=0).double().numpy()
 
 
-def effective_radius(influence: NDArray[np.float64], share: float) -> int:
+def effective_radius(gradient: Plane, share: float) -> int:
     """Return the radius of the smallest central square that contains this share of the sum."""
-    middle = len(influence) // 2
-    around = (influence[middle - r : middle + r + 1, middle - r : middle + r + 1].sum() for r in range(middle + 1))
-    return next(r for r, held in enumerate(around) if held >= share * influence.sum() or r == middle)
+    middle = len(gradient) // 2
+    around = (gradient[middle - r : middle + r + 1, middle - r : middle + r + 1].sum() for r in range(middle + 1))
+    return next(r for r, held in enumerate(around) if held >= share * gradient.sum() or r == middle)
 
 
-def farthest(influence: NDArray[np.float64]) -> int:
+def farthest(gradient: Plane) -> int:
     """Return the distance, along an axis, of the farthest pixel with a gradient."""
-    return int(np.abs(np.argwhere(influence > 0) - len(influence) // 2).max())
+    return int(np.abs(np.argwhere(gradient > 0) - len(gradient) // 2).max())
 
 
-def gradient_map(influence: NDArray[np.float64]) -> NDArray[np.uint8]:
+def gradient_map(gradient: Plane) -> NDArray[np.uint8]:
     """Convert gradients to a gray image on a logarithmic scale, cropped to a radius of 56 pixels."""
-    cut = max(0, len(influence) // 2 - _MAP_RADIUS_PX)
-    middle = influence[cut : len(influence) - cut, cut : len(influence) - cut]
+    cut = max(0, len(gradient) // 2 - _MAP_RADIUS_PX)
+    middle = gradient[cut : len(gradient) - cut, cut : len(gradient) - cut]
     with np.errstate(divide="ignore"):
         share = np.clip(1 + np.log10(middle / middle.max()) / _MAP_DECADES, 0, 1)
     return np.repeat(np.rint(255 * share).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _figures(results: Results) -> dict[str, CaptionedFigure]:
-    return {"quality": _draw_quality(results), "kinds": _draw_kinds(results), "influence": _draw_influence(results)}
+    return {
+        "quality": _draw_quality(results),
+        "kinds": _draw_kinds(results),
+        "effective-field": _draw_effective_field(results),
+    }
 
 
 def _draw_quality(results: Results) -> CaptionedFigure:
@@ -191,7 +193,7 @@ def _draw_means(
     plain_numbers(axes.xaxis)
 
 
-def _draw_influence(results: Results) -> CaptionedFigure:
+def _draw_effective_field(results: Results) -> CaptionedFigure:
     firsts = [
         next(r for r in results.where(levels=levels) if f"{_NOISES[0]}_map" in r.measured)
         for levels in _levels(results)
@@ -256,16 +258,13 @@ def _findings(results: Results) -> list[Finding]:
         ),
         *(
             Finding(
-                f"{_HELPS[judge(mean_of(gains['psnr']))].format(sigma=sigmas[noise])}: {fields} the PSNR changes by "
-                f"{mean_of(gains['psnr']):+.2f} dB at equal cost and after {n_steps:,} steps; the best radius is "
-                f"{_best(results, noise)}.",
+                f"At sigma {sigmas[noise]:g}, {fields} the PSNR changes by {mean_of(gains['psnr']):+.2f} dB at equal "
+                f"cost and after {n_steps:,} steps; the best radius is {_best(results, noise)}.",
                 judge(mean_of(gains["psnr"])),
             )
             for noise, gains in both
         ),
-        Finding(
-            f"{_MATTERS[judge(strong_or_weak)]}: the two gains differ by {strong_or_weak:+.2f} dB.",
-        ),
+        Finding(f"From weak to strong noise, this gain changes by {strong_or_weak:+.2f} dB."),
         *(_kinds_finding(sigmas[noise], gains) for noise, gains in both),
         _effective_field_finding(results, sigmas),
     ]
@@ -274,9 +273,8 @@ def _findings(results: Results) -> list[Finding]:
 def _kinds_finding(sigma: float, gains: dict[str, dict[int, float]]) -> Finding:
     smooth_or_edges = mean_of(subtract(gains["smooth"], gains["edges"]))
     return Finding(
-        f"{_WHERE[judge(smooth_or_edges)]} at sigma {sigma:g}: the largest field changes the PSNR of smooth areas by "
-        f"{mean_of(gains['smooth']):+.2f} dB and that of edges by {mean_of(gains['edges']):+.2f} dB, a difference of "
-        f"{smooth_or_edges:+.2f} dB.",
+        f"At sigma {sigma:g}, the largest field changes the PSNR of smooth areas by {mean_of(gains['smooth']):+.2f} dB "
+        f"and that of edges by {mean_of(gains['edges']):+.2f} dB, a difference of {smooth_or_edges:+.2f} dB.",
         judge(smooth_or_edges),
     )
 
@@ -286,9 +284,9 @@ def _effective_field_finding(results: Results, sigmas: dict[str, float]) -> Find
     weak, strong = (widest.by_seed(f"{noise}_reach") for noise in _NOISES)
     share = widest.settings["reach_share"]
     return Finding(
-        f"{_REACHES[judge(difference_of(strong, weak))]}: of the network with a theoretical radius of "
-        f"{widest.first['radius_px']} pixels, {share:.0%} of the gradient lies within {mean_of(weak).mean:.0f} pixels "
-        f"at sigma {sigmas['weak']:g} and within {mean_of(strong).mean:.0f} at sigma {sigmas['strong']:g}."
+        f"Effective field: of the network with a theoretical radius of {widest.first['radius_px']} pixels, {share:.0%} "
+        f"of the gradient lies within {mean_of(weak).mean:.0f} pixels at sigma {sigmas['weak']:g} and within "
+        f"{mean_of(strong).mean:.0f} at sigma {sigmas['strong']:g}."
     )
 
 
@@ -302,28 +300,6 @@ def _best(results: Results, noise: str) -> str:
     levels = results.values_of("levels")
     best = max(levels, key=lambda n: mean_of(results.by_seed(f"{noise}_psnr", levels=n)).mean)
     return f"{results.where(levels=best).first['radius_px']} pixels"
-
-
-_HELPS = {
-    Verdict.SUPPORTS: "A large receptive field helps at sigma {sigma:g}",
-    Verdict.CONTRADICTS: "A large receptive field harms at sigma {sigma:g}",
-    Verdict.INCONCLUSIVE: "Whether a large receptive field helps at sigma {sigma:g} is inconclusive",
-}
-_MATTERS = {
-    Verdict.SUPPORTS: "A large receptive field helps more in strong noise",
-    Verdict.CONTRADICTS: "A large receptive field helps less in strong noise",
-    Verdict.INCONCLUSIVE: "Whether a large receptive field helps more in strong noise is inconclusive",
-}
-_WHERE = {
-    Verdict.SUPPORTS: "A large receptive field suits smooth areas better than edges",
-    Verdict.CONTRADICTS: "A large receptive field suits edges better than smooth areas",
-    Verdict.INCONCLUSIVE: "Whether a large receptive field suits smooth areas or edges better is inconclusive",
-}
-_REACHES = {
-    Verdict.SUPPORTS: "The effective receptive field is larger in stronger noise",
-    Verdict.CONTRADICTS: "The effective receptive field is smaller in stronger noise",
-    Verdict.INCONCLUSIVE: "Whether the effective receptive field grows with the noise is inconclusive",
-}
 
 
 def _table(results: Results) -> ResultTable:

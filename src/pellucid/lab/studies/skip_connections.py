@@ -19,7 +19,7 @@ from pellucid.lab.plotting import (
     new_figure,
 )
 from pellucid.lab.statistics import Interval, difference_of, judge, mean_of, subtract
-from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study, Verdict
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
 from pellucid.lab.training import MUON, Fit, Image, denoise_all, fit, small_recipe
 
 Plane = NDArray[np.float64]
@@ -240,39 +240,22 @@ def _findings(results: Results) -> list[Finding]:
     slope, gain, at_edges, in_smooth = (_gain(results, name) for name in ("sharpness", "psnr", "edges", "smooth"))
     slopes = {skip: mean_of(results.by_seed("sharpness", skip=skip)).mean for skip in (True, False)}
     extra = difference_of(_gains_by_seed(results, "edges"), _gains_by_seed(results, "smooth"))
-    blurs, closer, most = judge(slope), judge(at_edges), judge(extra)
     return [
         Finding(
-            f"{_BLURS[blurs]}: {slopes[False]:.1%} of the slope of edges remains without skip connections and "
+            f"Sharpness: {slopes[False]:.1%} of the slope of edges remains without skip connections and "
             f"{slopes[True]:.1%} with them; the difference, relative to the clean slope, is {slope:+.3f}.",
-            blurs,
+            judge(slope),
         ),
         Finding(
-            f"{_CLOSER[closer]}: their PSNR changes by {at_edges:+.2f} dB, that of all pixels by {gain:+.2f} dB.",
-            closer,
+            f"Accuracy: skip connections change the PSNR of edges by {at_edges:+.2f} dB and that of all pixels by "
+            f"{gain:+.2f} dB.",
+            judge(at_edges),
         ),
         Finding(
-            f"{_MOST[most]}: in smooth areas the change is {in_smooth:+.2f} dB, and edges gain {extra:+.2f} dB more.",
-            most,
+            f"Location: in smooth areas the change is {in_smooth:+.2f} dB, and edges gain {extra:+.2f} dB more.",
+            judge(extra),
         ),
     ]
-
-
-_BLURS = {
-    Verdict.SUPPORTS: "Without skip connections edges blur",
-    Verdict.CONTRADICTS: "Edges are sharper without skip connections",
-    Verdict.INCONCLUSIVE: "Whether skip connections sharpen edges is inconclusive",
-}
-_CLOSER = {
-    Verdict.SUPPORTS: "With skip connections edges are closer to the clean ones",
-    Verdict.CONTRADICTS: "With skip connections edges are farther from the clean ones",
-    Verdict.INCONCLUSIVE: "Whether skip connections bring edges closer to the clean ones is inconclusive",
-}
-_MOST = {
-    Verdict.SUPPORTS: "Edges need skip connections more than smooth areas do",
-    Verdict.CONTRADICTS: "Smooth areas need skip connections more than edges do",
-    Verdict.INCONCLUSIVE: "Whether edges need skip connections more than smooth areas do is inconclusive",
-}
 
 
 def _table(results: Results) -> ResultTable:
