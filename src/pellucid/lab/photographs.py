@@ -28,18 +28,11 @@ _VAL_EVERY_N, _MAX_VALIDATION = 5, 8
 
 @dataclass(frozen=True)
 class Photographs:
-    """Clean colour photographs.
+    """Clean colour photographs."""
 
-    Attributes
-    ----------
-    train : sequence of ndarray (H, W, 3), uint8
-        At least 128 pixels on each side.
-    validation : sequence of ndarray (S, S, 3), uint8
-        Centre crops of other photographs; S is at most 256 and a multiple of 16.
-    source : str
-    """
-
+    #: Shape (H, W, 3), at least 128 pixels on each side.
     train: Sequence[Pixels]
+    #: Centre crops of other photographs, shape (S, S, 3); S is at most 256 and a multiple of 16.
     validation: Sequence[Pixels]
     source: str
 
@@ -56,12 +49,9 @@ NO_PHOTOGRAPHS = Photographs((), (), "")
 
 
 def load_photographs(folder: Path | None) -> Photographs:
-    """Load the photographs of a folder, or those that come with scikit-image.
+    """Load the photographs of a folder (recursively), or those that come with scikit-image.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Searched recursively. Gray images, images of more than 8 bits and images below 128 pixels are skipped.
+    Gray images, images of more than 8 bits and images below 128 pixels are skipped.
 
     Raises
     ------

@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from pellucid.lab.statistics import Interval
 
 #: The palette of Okabe and Ito ("Color Universal Design", 2008), without its yellow, which is hard to see on white.
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)), "-")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRAY, FAINT = "#5F5F5F", "#E4E4E4"
@@ -78,18 +70,7 @@ def line_style(index: int, *, marked: bool = False) -> dict[str, Any]:
 
 
 def draw_curves(axes: Axes, x: Any, curves: Any, label: str, style: Mapping[str, Any]) -> None:
-    """Draw the mean curve of several seeds, and a band from the minimum to the maximum.
-
-    Parameters
-    ----------
-    axes : Axes
-    x : array-like, shape (n,)
-    curves : array-like, shape (n_seeds, n)
-        NaN is left out, so that a curve may end early.
-    label : str
-    style : mapping
-        See :func:`line_style`.
-    """
+    """Draw the mean of curves (n_seeds, n), and a band from minimum to maximum; NaN is left out."""
     values = np.ma.masked_invalid(np.asarray(curves, dtype=np.float64))
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
     axes.plot(x, values.mean(axis=0), label=label, **style)
@@ -105,13 +86,7 @@ def draw_error_bars(axes: Axes, x: Any, intervals: Iterable[Interval], *, capsiz
 def draw_intervals(axes: Axes, intervals: Mapping[str, Interval], *, with_zero: bool = False) -> None:
     """Draw means with horizontal confidence intervals, one row each, named at the left.
 
-    Parameters
-    ----------
-    axes : Axes
-    intervals : mapping of str to Interval
-        Infinite intervals are drawn as points.
-    with_zero : bool
-        Mark zero by a line: for differences.
+    `with_zero` marks zero by a line, for differences.
     """
     rows = range(len(intervals))
     for row, interval in zip(rows, intervals.values(), strict=True):
@@ -125,13 +100,7 @@ def draw_intervals(axes: Axes, intervals: Mapping[str, Interval], *, with_zero: 
 
 
 def draw_crops(rows: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Figure:
-    """Draw image crops side by side, enlarged without smoothing.
-
-    Parameters
-    ----------
-    rows : sequence of mapping of str to ndarray (S, S, 3), uint8
-        One mapping for each crop, with the same columns in every row.
-    """
+    """Draw crops (S, S, 3) enlarged without smoothing: a row for each mapping, whose keys are the columns."""
     names = list(rows[0])
     figure = Figure(figsize=(WIDTH_IN, WIDTH_IN / len(names) * len(rows) + 0.3), layout="constrained")
     panels = figure.subplots(len(rows), len(names), squeeze=False)

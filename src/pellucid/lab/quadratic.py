@@ -27,20 +27,13 @@ _MARGIN, _N_GRID, _N_LEVELS = 0.1, 160, 9
 
 @dataclass(frozen=True)
 class Quadratic:
-    r"""The function :math:`f(x, y) = (\epsilon x^2 + y^2) / 2`, rotated and shifted.
+    r"""The function :math:`f(x, y) = (\epsilon x^2 + y^2) / 2`, rotated about the origin and shifted."""
 
-    Attributes
-    ----------
-    eps : tuple of float
-        One or several :math:`\epsilon`: one function each, minimised independently.
-    angle : float
-        Rotation about the origin, in radians.
-    centre : (float, float)
-        Position of the minimum after the rotation.
-    """
-
+    #: One or several epsilon: one function each, minimised independently.
     eps: tuple[float, ...]
+    #: In radians.
     angle: float = 0.0
+    #: Position of the minimum.
     centre: tuple[float, float] = (0.0, 0.0)
 
     def transform(self, points: Points) -> Points:
@@ -73,24 +66,10 @@ def descend(
     stop_when_converged: bool = False,
     noise: Points | None = None,
 ) -> Points:
-    """Minimise the function with an optimizer of torch, one point for each `eps`.
+    """Minimise the function with an optimizer of torch, one point for each `eps`, until a point diverges.
 
-    Parameters
-    ----------
-    function : Quadratic
-    start : ndarray, shape (2,), float64
-        In the coordinates of the plain function.
-    build_optimizer : callable
-    n_steps : int
-        At most; fewer if a point diverges.
-    stop_when_converged : bool
-        Stop too when all points are well within :data:`TOLERANCE`.
-    noise : ndarray, shape (n_steps, 2), float64, optional
-        Added to the gradient of each step.
-
-    Returns
-    -------
-    ndarray, shape (steps taken + 1, n, 2), float64
+    `start` is in the coordinates of the plain function; `noise`, shape (n_steps, 2), is added to the gradients. Returns
+    the path, shape (steps + 1, n, 2).
     """
     points = torch.from_numpy(np.tile(function.transform(start), (len(function.eps), 1))).requires_grad_()
     optimizer, scale = build_optimizer([points]), float(np.linalg.norm(start))
@@ -110,13 +89,7 @@ def descend(
 
 
 def steps_to_converge(path: Points, centre: tuple[float, float] = (0.0, 0.0)) -> list[int | None]:
-    """Count the steps after which each descent stays within :data:`TOLERANCE`; None if it does not converge.
-
-    Parameters
-    ----------
-    path : ndarray, shape (steps + 1, n, 2)
-    centre : (float, float)
-    """
+    """Count the steps after which each descent stays within :data:`TOLERANCE`; None if it does not converge."""
     distance = np.linalg.norm(path - np.array(centre), axis=-1)
     outside = distance > TOLERANCE * distance[0]
     last = len(path) - 1
@@ -130,17 +103,7 @@ def sign_changes(values: Points) -> float:
 
 
 def draw_descent(axes: Axes, function: Quadratic, path: Points, *, view: Points | None = None) -> None:
-    """Draw contours, a path and the minimum (a star) with equal axes.
-
-    Parameters
-    ----------
-    axes : Axes
-    function : Quadratic
-        With a single `eps`.
-    path : ndarray, shape (n, 2)
-    view : ndarray, shape (m, 2), optional
-        Points that must be visible; those of the path by default.
-    """
+    """Draw contours, a path (n, 2) and the minimum (a star); points in `view`, or the path's, are visible."""
     visible = np.vstack([path if view is None else view, function.centre])
     low, high = visible.min(axis=0) - _MARGIN, visible.max(axis=0) + _MARGIN
     x, y = np.meshgrid(*np.linspace(low, high, _N_GRID).T)

@@ -44,17 +44,9 @@ class Section:
 
 
 def write_report(studies: Sequence[Study], source: Path, target: Path) -> Path:
-    """Write the report of all studies that have results.
+    """Write the report of all studies that have results in a folder or a ZIP archive of such a folder.
 
-    Parameters
-    ----------
-    studies : sequence of Study
-        In the order of the report.
-    source : Path
-        A folder of results, which also receives the figures; or a ZIP archive of such a folder: then figures are
-        written to the folder ``figures`` beside the report.
-    target : Path
-        The HTML file; replaced if it exists.
+    Figures are written to the folder of results; for an archive, to the folder ``figures`` beside the report.
 
     Raises
     ------

@@ -23,22 +23,14 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionE
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all results of a study must share to be comparable.
+    """What all results of a study must share to be comparable."""
 
-    Attributes
-    ----------
-    version : int
-        Version of the study.
-    effort : Effort
-    photographs : str
-        Their source and digest; empty for studies without.
-    versions : mapping of str to str
-        Versions of the packages that compute.
-    """
-
+    #: Of the study.
     version: int
     effort: Effort
+    #: Their source and digest; empty for studies without.
     photographs: str
+    #: Of the packages that compute.
     versions: Mapping[str, str]
 
 
@@ -54,20 +46,12 @@ class StoredResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All stored results of a study.
-
-    Attributes
-    ----------
-    stored : sequence of StoredResult
-        In the order of the study's arms.
-    n_missing : int
-        Arms of the same run without a result.
-    n_seeds : int
-        The largest number of seeds of the runs.
-    """
+    """All stored results of a study, in the order of its arms."""
 
     stored: Sequence[StoredResult]
+    #: Arms of the same run without a result.
     n_missing: int
+    #: The largest number of seeds of the runs.
     n_seeds: int
 
     @property
@@ -77,13 +61,7 @@ class StudyResults:
 
 
 def save_result(stored: StoredResult, study: Study, folder: Path) -> None:
-    """Write a result; images first, so that a JSON file always belongs to a complete result.
-
-    Raises
-    ------
-    OutputError
-        The disk cannot be written.
-    """
+    """Write a result; images first, so that a JSON file always belongs to a complete result."""
     arm, measured = stored.result.arm, stored.result.measured
     images = {name: value for name, value in measured.items() if _is_image(value)}
     for name, pixels in images.items():
@@ -138,13 +116,7 @@ def load_result(study: Study, arm: Arm, conditions: Conditions, folder: Path) ->
 
 
 def load_study(study: Study, source: Path) -> StudyResults:
-    """Read all results of a study.
-
-    Parameters
-    ----------
-    study : Study
-    source : Path
-        A folder of results, or a ZIP archive of its contents.
+    """Read all results of a study from a folder or from a ZIP archive of its contents.
 
     Raises
     ------

@@ -26,25 +26,15 @@ _CHECK_PARENT_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class ArmProgress:
-    """An arm that is about to run or that is done.
-
-    Attributes
-    ----------
-    study : Study
-    arm : Arm
-    n_done, n_arms : int
-        Of the whole run; `n_done` includes this arm if it is done.
-    seconds : float, optional
-        Time that the arm took; None if it is about to run.
-    is_cached : bool
-        An earlier run measured it.
-    """
+    """An arm that is about to run (`seconds` is None) or that is done."""
 
     study: Study
     arm: Arm
+    #: Of the whole run, including this arm if it is done.
     n_done: int
     n_arms: int
     seconds: float | None = None
+    #: An earlier run measured it.
     is_cached: bool = False
 
 
@@ -66,25 +56,10 @@ def run_studies(
     executor: Executor,
     n_workers: int = 1,
 ) -> Iterator[ArmProgress]:
-    """Run all arms that have no result yet, after all existing results have been checked.
+    """Run all arms that have no result in the folder yet, after all existing results have been checked.
 
-    Parameters
-    ----------
-    studies : sequence of Study
-    effort : Effort
-    n_seeds : int
-    folder : Path
-        Results of this run and of earlier runs.
-    load_photographs : callable
-        Called once, if any study needs photographs.
-    executor : Executor
-        Receives at most `n_workers` arms at a time, so that none starts after one has failed.
-    n_workers : int
-
-    Yields
-    ------
-    ArmProgress
-        Two for each arm that runs, one for each that has a result already.
+    Photographs are loaded only if a study needs them. The executor receives at most `n_workers` arms at a time, so that
+    none starts after one has failed. Yields twice for each arm that runs, and once for each with a result.
 
     Raises
     ------

@@ -15,15 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % confidence interval.
-
-    Attributes
-    ----------
-    mean, low, high : float
-        For a single value `low` and `high` are infinite; if a value is NaN, all three are NaN.
-    n : int
-        Number of values.
-    """
+    """A mean of n values and its 95 % confidence interval, infinite for a single value; all NaN if a value is NaN."""
 
     mean: float
     low: float

@@ -1,12 +1,7 @@
 """Declare a study: a claim, the experiments that test it, and how results become figures, findings and a table.
 
-A study is one module of ``pellucid.lab.studies`` that ends with ``STUDY = Study(...)`` and is listed in ``STUDIES``.
-
-- Every number in a finding, caption or table is computed from the results.
-- Two arms are compared seed by seed (:func:`~pellucid.lab.statistics.difference_of`), and the verdict follows from the
-  confidence interval (:func:`~pellucid.lab.statistics.judge`) or from a bound that the sentence states.
-- All that decides a measurement is in the arm's settings: stored results with other settings are refused.
-- A change of what a result means raises the study's `version`.
+Every number in a finding, caption or table is computed from the results. Arms are compared seed by seed, and verdicts
+follow from the confidence interval (:mod:`pellucid.lab.statistics`) or from a bound that the sentence states.
 """
 
 import enum
@@ -46,19 +41,11 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """One experiment of a study.
+    """One experiment of a study; arms that are compared share their seeds."""
 
-    Attributes
-    ----------
-    key : str
-        Unique within the study, made of ``[a-z0-9.-]``; names the result's file.
-    settings : mapping of str to JSON value
-        All that decides the measurement, except the seed and the photographs.
-    seed : int
-        Seeds all randomness. Arms that are compared share their seeds.
-    """
-
+    #: Unique within the study, made of ``[a-z0-9.-]``; names the result's file.
     key: str
+    #: JSON values: all that decides the measurement, except the seed and the photographs.
     settings: Mapping[str, Any]
     seed: int = 0
 
@@ -148,37 +135,22 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class Study:
-    """A claim and how it is tested.
+    """A claim and how it is tested."""
 
-    Attributes
-    ----------
-    name : str
-        Lower-case words joined by hyphens, for the command line and paths.
-    version : int
-        Raised when the meaning of a result changes.
-    title, question, claim, method : str
-        Plain text of the report's section: heading, subtitle, what the lecture says, and what is run and measured.
-    arms : callable
-        Arms for an effort and a number of seeds; more seeds only add arms.
-    run : callable
-        Run one arm on photographs.
-    figures : callable
-        Figures by file name without suffix.
-    findings : callable
-    table : callable
-    needs_photographs : bool
-        False: `run` receives `NO_PHOTOGRAPHS`.
-    """
-
+    #: Lower-case words joined by hyphens, for the command line and paths.
     name: str
+    #: Raised when the meaning of a result changes.
     version: int
     title: str
     question: str
     claim: str
     method: str
+    #: Arms for an effort and a number of seeds; more seeds only add arms.
     arms: Callable[[Effort, int], Sequence[Arm]]
     run: Callable[[Arm, "Photographs"], Measured]
+    #: Figures by file name without suffix.
     figures: Callable[[Results], Mapping[str, CaptionedFigure]]
     findings: Callable[[Results], Sequence[Finding]]
     table: Callable[[Results], ResultTable]
+    #: False: `run` receives `NO_PHOTOGRAPHS`.
     needs_photographs: bool = True

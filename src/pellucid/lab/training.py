@@ -33,18 +33,11 @@ MUON = {"name": "muon", "lr": 3e-3}
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished training.
+    """A finished training."""
 
-    Attributes
-    ----------
-    module : DenoisingModule
-        With its last weights, in evaluation mode.
-    losses : list of float
-        Of each step, before its update; they are not finite where the training diverged.
-    seconds : float
-    """
-
+    #: With its last weights, in evaluation mode.
     module: DenoisingModule
+    #: Of each step, before its update; not finite where the training diverged.
     losses: list[float]
     seconds: float
 
@@ -57,11 +50,7 @@ class Fit:
 def small_recipe(*, seed: int, n_steps: int, **tables: Mapping[str, Any] | str | float) -> Recipe:
     """Return the recipe that studies start from: a small network, Gaussian noise of sigma 25, Adam, fp32.
 
-    Parameters
-    ----------
-    seed, n_steps : int
-    **tables
-        Other keys of the recipe. The tables ``network``, ``data`` and ``optimizer`` are merged with the defaults.
+    Further keys are those of the recipe; ``network``, ``data`` and ``optimizer`` are merged with the defaults.
 
     Raises
     ------
@@ -86,17 +75,9 @@ def fit(
     prepare: PrepareHook | None = None,
     on_step: StepHook | None = None,
 ) -> Fit:
-    """Train a network; the same recipe, images and machine give the same network.
+    """Train a network on images (H, W, C); the same recipe, images and machine give the same network.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Its seed decides the initial weights and the patches.
-    images : sequence of ndarray (H, W, C), uint8
-    prepare : callable, optional
-        See :data:`PrepareHook`; it may change the initial weights, and register hooks on layers.
-    on_step : callable, optional
-        See :data:`StepHook`; it may read gradients but not change them.
+    `prepare` may change the initial weights and register hooks on layers; `on_step` may read gradients.
     """
     torch.manual_seed(recipe.seed)
     module = DenoisingModule(recipe)
@@ -127,19 +108,9 @@ def add_noise(image: Pixels, sigma: float, seed: int = 0) -> Image:
 
 @torch.no_grad()
 def denoise(module: DenoisingModule, noisy: Image, sigma: float) -> Image:
-    """Denoise an image in float32; the module's mode is not changed and the result is not clipped.
+    """Denoise an image (H, W, C) on the [0, 1] scale; the module's mode is not changed, the result not clipped.
 
-    Parameters
-    ----------
-    module : DenoisingModule
-    noisy : ndarray, shape (H, W, C), float32, on the [0, 1] scale
-        H and W are multiples of the network's stride.
-    sigma : float
-        Noise level given to the network, on the 0..255 scale.
-
-    Returns
-    -------
-    ndarray, shape (H, W, C), float32
+    H and W are multiples of the network's stride; `sigma`, given to the network, is on the 0..255 scale.
     """
     denoised: Image = module.denoise(noisy_batch(noisy, sigma))[0].permute(1, 2, 0).numpy()
     return denoised

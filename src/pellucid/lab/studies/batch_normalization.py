@@ -126,24 +126,10 @@ def _run_identity(arm: Arm) -> Measured:
 def compare_modes(
     module: DenoisingModule, photographs: Photographs, batch_sizes: Sequence[int], sigma: float
 ) -> Measured:
-    """Denoise small tiles in evaluation mode and, in batches of several sizes, in training mode.
+    """Compare the mean PSNR of small tiles in evaluation mode and, in batches of several sizes, in training mode.
 
-    Parameters
-    ----------
-    module : DenoisingModule
-        It is left in evaluation mode, with its running statistics unchanged.
-    photographs : Photographs
-    batch_sizes : sequence of int
-        For training mode; includes 1.
-    sigma : float
-        Noise level on the 0..255 scale.
-
-    Returns
-    -------
-    dict
-        ``right_psnr``, in dB, the mean over the tiles in evaluation mode; ``wrong_psnr``, in training mode for each
-        batch size; and uint8 images ``window_{clean,noisy,right,wrong_1,wrong_N}`` of shape (48, 144, 3), three tiles
-        side by side, with the largest batch size N.
+    The module is left in evaluation mode, with its running statistics unchanged. Strips of three tiles, uint8, show the
+    clean, noisy and denoised images, the latter in training mode for batches of one and of the largest size.
     """
     clean, noisy = _tiles(photographs, sigma)
     right = _denoise(module.eval(), noisy, len(noisy), sigma)

@@ -133,8 +133,7 @@ def _draw_descent(results: Results) -> CaptionedFigure:
     return CaptionedFigure(
         figure,
         "Training loss at each optimizer's best learning rate: mean over the seeds, band from minimum to maximum. Each "
-        f"point averages {_SMOOTHING * settings['window']} steps. The panels are alike because all optimizers take "
-        "about the same time for a step.",
+        f"point averages {_SMOOTHING * settings['window']} steps. ",
     )
 
 

@@ -300,7 +300,7 @@ def _draw_points(axes: Axes, results: Results, name: str, index: int, lowest: fl
     errors = [unit * interval.error for interval in intervals]
     rows, shown = np.arange(len(means)) + 0.3 * (index - 0.5), np.where(means < lowest, np.nan, means)
     axes.errorbar(shown, rows, xerr=errors, color=style["color"], fmt="none", capsize=2.5)
-    axes.plot(shown, rows, label=f"{results.settings['start']} start", **{**style, "markersize": 6})
+    axes.plot(shown, rows, label=f"{results.settings['start']} initialisation", **{**style, "markersize": 6})
     at_edge = {"transform": axes.get_yaxis_transform(), "color": style["color"], "va": "center", "fontsize": "small"}
     for mean, row in zip(means, rows, strict=True):
         if mean < lowest:
@@ -323,15 +323,13 @@ def _draw_crops(results: Results) -> CaptionedFigure:
     for panel, name in zip(panels[0], rows[0], strict=True):
         panel.set_title(name.replace(" + ", "\n+ "), fontsize="small")
     for row, start in zip(panels, starts, strict=True):
-        row[0].text(
-            -0.08, 0.5, f"{start} initialisation", transform=row[0].transAxes, rotation=90, va="center", ha="right"
-        )
+        row[0].text(-0.08, 0.5, f"{start} init.", transform=row[0].transAxes, rotation=90, va="center", ha="right")
     figure.set_figheight(figure.get_figheight() + 0.15)
     return CaptionedFigure(
         figure,
         "Crop of a validation photograph with black and white pixels, after training from both initialisations with "
-        f"seed {results.first.arm.seed}; enlarged without smoothing. Some crops have stayed black, and in others dark "
-        "and bright parts are gray.",
+        f"seed {results.first.arm.seed}; enlarged without smoothing. Look for black crops, and for gray where the "
+        "image is dark or bright.",
     )
 
 

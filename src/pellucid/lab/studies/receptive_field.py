@@ -90,14 +90,10 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
 
 
 def mean_gradient(module: DenoisingModule, photographs: Photographs, sigma: float, n_places: int) -> Plane:
-    """Measure the gradient of denoised pixels by the noisy pixels around them.
+    """Average the absolute gradient of denoised pixels by the noisy ones around them, shape (2 r + 1, 2 r + 1).
 
-    Returns
-    -------
-    ndarray, shape (2 * r + 1, 2 * r + 1), float64
-        Absolute gradients summed over channels, averaged over places of all validation photographs, and normalized to
-        a sum of 1: the effective receptive field of Luo et al., "Understanding the Effective Receptive Field in Deep
-        Convolutional Neural Networks", NeurIPS 2016.
+    The effective receptive field of Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional
+    Neural Networks", NeurIPS 2016; its sum is 1.
     """
     rng, maps = np.random.default_rng(0), []
     for index, image in enumerate(photographs.validation):

@@ -130,18 +130,8 @@ def sharpness(clean: Image, denoised: Image) -> float:
 def edge_profile(clean: Image, image: Image, offsets_px: Plane) -> Plane:
     """Average an image along lines perpendicular to the clean image's edges, from dark to bright.
 
-    Lines cross edges where the clean gradient is at its maximum along the line.
-
-    Parameters
-    ----------
-    clean, image : ndarray, shape (H, W, C)
-    offsets_px : ndarray, shape (n,), float64
-        Distances from the maximum; negative on the dark side.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-        Of the mean of the channels.
+    Lines cross edges where the clean gradient is at its maximum along the line; offsets (n,) are the distances from
+    there, negative on the dark side.
     """
     slopes = gradient(clean)
     strength = np.hypot(*slopes)
