@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pellucid.lab.photographs import NO_PHOTOGRAPHS, load_photographs
-from pellucid.lab.plotting import new_figure
+from pellucid.lab.plots import new_figure
 from pellucid.lab.results import load_study
 from pellucid.lab.runner import run_studies, worker_processes
 from pellucid.lab.statistics import difference_of, judge, mean_of

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pellucid.lab.plotting import BLUE, VERMILLION
+from pellucid.lab.plots import BLUE, VERMILLION
 
 Points = NDArray[np.float64]
 #: Makes an optimizer for the points that are to move.

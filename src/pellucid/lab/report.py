@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pellucid.errors import DataError
-from pellucid.lab import plotting
+from pellucid.lab import plots
 from pellucid.lab.results import StudyResults, load_study, write_file
 from pellucid.lab.study import Finding, ResultTable, Study, Verdict
 
@@ -81,7 +81,7 @@ def _section(study: Study, found: StudyResults, folder: Path) -> Section:
     facts = {name: text for name, text in facts.items() if text}
     if found.n_missing:
         return Section(study, command, facts, n_missing=found.n_missing)
-    with plotting.style_context():
+    with plots.style_context():
         figures = [
             EmbeddedFigure(name, _save(one.figure, folder / study.name, name), one.caption)
             for name, one in study.figures(found.results).items()

@@ -111,7 +111,7 @@ _NONE = object()
 
 @dataclass(frozen=True)
 class CaptionedFigure:
-    """A figure made by `plotting.new_figure`, and its caption."""
+    """A figure made by `plots.new_figure`, and its caption."""
 
     figure: "Figure"
     caption: str

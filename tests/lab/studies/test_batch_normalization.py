@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.studies.batch_normalization import STUDY, TILE_PX, activation_scales, compare_modes
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.lab.training import small_recipe

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.studies.depth import STUDY
 from pellucid.lab.study import Effort, Result, Results, Verdict
 

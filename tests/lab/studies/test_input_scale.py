@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pellucid.lab import plotting
+from pellucid.lab import plots
 from pellucid.lab.photographs import Photographs
 from pellucid.lab.studies.input_scale import STUDY
 from pellucid.lab.study import Effort, Result, Results, Verdict
@@ -105,7 +105,7 @@ def test_the_first_layer_is_given_what_the_arm_says(photographs):
 
 
 def test_the_figure_tells_its_rates():
-    with plotting.style_context():
+    with plots.style_context():
         (figure,) = STUDY.figures(made_up({SCALED: 28.0, UNIT: 27.0, BYTES: 20.0}, n_seeds=1)).values()
     assert "0.0015 for 0 to 255" in figure.caption
     assert "1 seed " in figure.caption

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.studies.optimizers import STUDY, best_runs, mean_between, psnr_or_nan
 from pellucid.lab.study import Effort, Result, Results, Verdict
 

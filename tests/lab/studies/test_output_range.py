@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.lab import plotting
+from pellucid.lab import plots
 from pellucid.lab.photographs import Photographs
 from pellucid.lab.studies.output_range import STUDY, GradientRecorder, contrast_crop
 from pellucid.lab.study import Effort, Result, Results, Verdict
@@ -124,7 +124,7 @@ def test_one_seed_cannot_tell():
 
 
 def test_all_figures_are_drawn_even_of_one_seed_and_what_is_far_is_written():
-    with plotting.style_context():
+    with plots.style_context():
         figures = STUDY.figures(made_up(n_seeds=1, start="bad", clip={"psnr": 7.84}, linear={"psnr_white": None}))
     assert list(figures) == ["maps", "training", "quality", "windows"]
     assert "mean of 1 seed and" in figures["training"].caption

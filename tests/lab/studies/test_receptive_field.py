@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.statistics import Interval, judge
 from pellucid.lab.studies.receptive_field import STUDY, effective_radius, farthest, gradient_map, mean_gradient
 from pellucid.lab.study import Effort, Result, Results, Verdict

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.studies.residual_connections import STUDY, encoder_blocks, gradient_norms
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.lab.training import small_recipe

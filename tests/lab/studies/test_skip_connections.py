@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import style_context
+from pellucid.lab.plots import style_context
 from pellucid.lab.studies.skip_connections import (
     STUDY,
     busiest_corner,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Photographs, to_bytes, to_unit
-from pellucid.lab.plotting import (
+from pellucid.lab.plots import (
     GRAY,
     draw_crops,
     draw_curves,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import draw_error_bars, draw_intervals, line_style, new_figure
+from pellucid.lab.plots import draw_error_bars, draw_intervals, line_style, new_figure
 from pellucid.lab.statistics import Interval, difference_of, judge, mean_of, subtract
 from pellucid.lab.studies.skip_connections import CROPS, crops_of, draw_stacks, fit_image_predictor
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study, Verdict

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import GRAY, label_ends, line_style, new_figure, plain_numbers
+from pellucid.lab.plots import GRAY, label_ends, line_style, new_figure, plain_numbers
 from pellucid.lab.quadratic import (
     TOLERANCE,
     BuildOptimizer,

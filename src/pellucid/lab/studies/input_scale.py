@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import draw_curves, draw_error_bars, line_style, new_figure, plain_numbers
+from pellucid.lab.plots import draw_curves, draw_error_bars, line_style, new_figure, plain_numbers
 from pellucid.lab.statistics import Interval, difference_of, join_with_and, judge, mean_of
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
 from pellucid.lab.training import fit, small_recipe, validation_psnr

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import GRAY, line_style, new_figure, plain_numbers
+from pellucid.lab.plots import GRAY, line_style, new_figure, plain_numbers
 from pellucid.lab.quadratic import (
     TOLERANCE,
     BuildOptimizer,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import (
+from pellucid.lab.plots import (
     GRAY,
     draw_curves,
     draw_intervals,

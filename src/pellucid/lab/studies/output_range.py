@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Photographs, Pixels, to_bytes, to_unit
-from pellucid.lab.plotting import FAINT, draw_crops, draw_curves, line_style, new_figure, plain_numbers
+from pellucid.lab.plots import FAINT, draw_crops, draw_curves, line_style, new_figure, plain_numbers
 from pellucid.lab.statistics import Interval, difference_of, join_with_and, judge, mean_of
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study, Verdict
 from pellucid.lab.training import Image, add_noise, fit, noisy_batch, small_recipe, validation_psnr

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import SKY, VERMILLION, draw_error_bars, line_style, new_figure, plain_numbers
+from pellucid.lab.plots import SKY, VERMILLION, draw_error_bars, line_style, new_figure, plain_numbers
 from pellucid.lab.statistics import Interval, difference_of, judge, mean_of, subtract
 from pellucid.lab.studies.skip_connections import PIXELS, Plane, mean_psnr_by_kind
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study

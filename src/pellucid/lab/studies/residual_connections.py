@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from pellucid.lab.photographs import Photographs
-from pellucid.lab.plotting import (
+from pellucid.lab.plots import (
     GRAY,
     draw_curves,
     draw_error_bars,

@@ -9,7 +9,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Photographs, to_bytes
-from pellucid.lab.plotting import (
+from pellucid.lab.plots import (
     BLACK,
     draw_crops,
     draw_curves,
