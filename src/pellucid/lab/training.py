@@ -138,12 +138,9 @@ def denoise_all(
     return triples
 
 
-def validation_psnr(
-    module: DenoisingModule, images: Sequence[Pixels], sigma: float, *, cond_sigma: float | None = None
-) -> float:
+def validation_psnr(module: DenoisingModule, images: Sequence[Pixels], sigma: float) -> float:
     """Return the mean PSNR, in dB, of denoised images; see :func:`denoise_all`."""
-    triples = denoise_all(module, images, sigma, cond_sigma=cond_sigma)
-    return float(np.mean([psnr(clean, denoised) for clean, _, denoised in triples]))
+    return float(np.mean([psnr(clean, denoised) for clean, _, denoised in denoise_all(module, images, sigma)]))
 
 
 def _backward(module: DenoisingModule, batch: Batch, step: int) -> float:

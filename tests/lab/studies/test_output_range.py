@@ -98,7 +98,7 @@ def test_the_penalty_is_judged_by_what_is_out_of_range(share, verdict):
     results = made_up(linear_penalty={"out_of_range": share}, scaled_tanh_penalty={"out_of_range": share})
     (found,) = findings(results, "out of range before")
     assert found.verdict is verdict
-    assert f"10.0% without and {share:.1%} with it for the scaled tanh output" in found.text
+    assert f"10.0% without and {share:.1%} with the penalty for the scaled tanh output" in found.text
 
 
 @pytest.mark.parametrize(("psnr", "verdict"), [(29.0, Verdict.SUPPORTS), (27.0, Verdict.CONTRADICTS)])

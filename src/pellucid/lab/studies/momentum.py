@@ -373,11 +373,11 @@ STUDY = Study(
     claim="A moving average of the gradient, v ← μv + η∇E and θ ← θ − v, discourages zig-zags. A larger μ smooths "
     "more. With a very large μ it takes several steps before a change of the learning rate has an effect. Implementing "
     "weight decay correctly requires care when momentum is present.",
-    method="The lecture's form (pellucid.training.momentum) and PyTorch's (torch.optim.SGD) minimise the quadratic of "
-    "the study of gradient descent in float64: from random starts, with noisy gradients, and for many μ. For the "
-    "change of the learning rate, both follow a constant gradient until their step length is constant; then the rate "
-    "falls to a tenth. Weight decay is measured on one weight, without a gradient and with a loss whose minimum is at "
-    "1: as L2 regularisation, added to the gradient as PyTorch does, and decoupled from it.",
+    method="The lecture's form and PyTorch's (torch.optim.SGD) minimise the quadratic of the study of gradient descent "
+    "in float64: from random starts, with noisy gradients, and for many μ. For the change of the learning rate, both "
+    "follow a constant gradient until their step length is constant; then the rate falls to a tenth. Weight decay is "
+    "measured on one weight, without a gradient and with a loss whose minimum is at 1: as L2 regularisation, added to "
+    "the gradient as PyTorch does, and decoupled from it.",
     arms=_arms,
     run=_run,
     figures=_figures,

@@ -133,7 +133,7 @@ def _draw_descent(results: Results) -> CaptionedFigure:
     return CaptionedFigure(
         figure,
         "Training loss at each optimizer's best learning rate: mean over the seeds, band from minimum to maximum. Each "
-        f"point averages {_SMOOTHING * settings['window']} steps. ",
+        f"point averages {_SMOOTHING * settings['window']} steps.",
     )
 
 
@@ -194,7 +194,7 @@ def _draw_quality(results: Results) -> CaptionedFigure:
     figure, panels = new_figure(1, 2, sharey=True, height_in=3.2)
     titles = (
         f"training noise, sigma = {settings['sigma']:g}",
-        f"stronger noise, sigma = {settings['shifted_sigma']:g} (blind)",
+        f"stronger noise, sigma = {settings['shifted_sigma']:g}",
     )
     for panel, what, title in zip(panels, ("psnr", "shifted_psnr"), titles, strict=True):
         draw_intervals(panel, {NAMES[name]: mean_of(runs.by_seed(what)) for name, runs in best.items()})
@@ -202,7 +202,7 @@ def _draw_quality(results: Results) -> CaptionedFigure:
     return CaptionedFigure(
         figure,
         "Validation PSNR with 95 % confidence intervals over the seeds, at each optimizer's best learning rate, on the "
-        "noise of the training and on stronger noise that the network is not conditioned on.",
+        "noise of the training and on stronger noise, without changing the level given to the network.",
     )
 
 

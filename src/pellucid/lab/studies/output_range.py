@@ -408,7 +408,7 @@ def _penalty_finding(results: Results) -> Finding:
     for name in ("linear", "scaled tanh"):
         gaps.append(_gap(results, "out_of_range", name, f"{name} + penalty"))
         shares = [mean_of(results.by_seed("out_of_range", output=n)).mean for n in (name, f"{name} + penalty")]
-        parts.append(f"{shares[0]:.1%} without and {shares[1]:.1%} with it for the {name} output")
+        parts.append(f"{shares[0]:.1%} without and {shares[1]:.1%} with the penalty for the {name} output")
     return Finding(f"Values out of range before clipping: {join_with_and(parts)}.", _all(gaps))
 
 
