@@ -19,7 +19,8 @@ from skimage.data import astronaut
 
 from pellucid import io
 from pellucid.batch import Batch, FolderLedger, Job, ObjectStore, Record, StoreLedger, plan_jobs
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.batch.s3 import BUCKET, access, serving, upload
@@ -40,7 +41,7 @@ def make_photographs(folder: Path, n_images: int, height_px: int, width_px: int)
 
 def measure_actor(folder: Path, n_threads: int) -> None:
     """Print what one process needs for each photograph, and its peak memory; run in a process of its own."""
-    denoiser = FileDenoiser(Settings(n_threads=n_threads))
+    denoiser = FileDenoiser(DenoiseOptions(n_threads=n_threads))
     denoiser.warm_up()
     (folder / "out").mkdir(exist_ok=True)
     for path in sorted(folder.glob("*.jpg")):
@@ -64,7 +65,7 @@ def measure_requests(folder: Path, n_files: int) -> None:
         for run in ("first run", "second run"):
             server.counts.clear()
             output = f"s3://{BUCKET}/out"
-            batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], output), output, Settings())
+            batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], output), output, DenoiseOptions())
             planned = dict(server.counts)
             server.counts.clear()
             n_done = len(list(batch.run()))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pellucid import io
 from pellucid.batch import Batch, ObjectStore, plan_jobs
 from pellucid.errors import ParameterError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -22,12 +23,12 @@ def photograph(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_paths_objects_and_threads_give_the_same_bytes(photograph: Path, tmp_path: Path, n_threads: int) -> None:
-    expected, _ = FileDenoiser(Settings(n_threads=1)).denoise_bytes(photograph)
+    expected, _ = FileDenoiser(DenoiseOptions(n_threads=1)).denoise_bytes(photograph)
     assert expected != photograph.read_bytes()
     store = ObjectStore(f"memory://same{n_threads}")
     store.create("in/a.jpg", photograph.read_bytes())
     for source, output in ((str(photograph), store.location), (f"{store.location}/in", str(tmp_path))):
-        batch = Batch(plan_jobs([source], output), output, Settings(n_threads=n_threads))
+        batch = Batch(plan_jobs([source], output), output, DenoiseOptions(n_threads=n_threads))
         (record,) = batch.run()
         assert record.status == "ok"
     assert store.read("a.jpg") == expected
@@ -38,7 +39,7 @@ def test_objects_beyond_the_limits_are_refused_and_told_by_their_names(photograp
     store = ObjectStore("memory://limits")
     store.create("in/a.jpg", photograph.read_bytes())
     store.create("in/b.jpg", bytes(70 << 20))
-    settings = Settings(max_pixels=1000)
+    settings = DenoiseOptions(max_pixels=1000)
     batch = Batch(plan_jobs([f"{store.location}/in"], f"{store.location}/out"), f"{store.location}/out", settings)
     errors = {record.path: str(record.error) for record in batch.run()}
     assert errors["a.jpg"].startswith("memory://limits/in/a.jpg: ")

@@ -11,7 +11,7 @@ from pellucid import io
 from pellucid.batch import Batch, Record, plan_jobs, retrying
 from pellucid.batch.storage import ObjectStore
 from pellucid.errors import InputError
-from pellucid.files import Settings
+from pellucid.inference.options import DenoiseOptions
 from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
 from tests.conftest import add_noise
 
@@ -32,8 +32,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
 
 
 @pytest.fixture(scope="module")
-def settings(small_model: Path) -> Settings:
-    return Settings(model=small_model, sigma=20 / 255)
+def settings(small_model: Path) -> DenoiseOptions:
+    return DenoiseOptions(model=small_model, sigma=20 / 255)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def photos(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def run(sources: list[str], output: str | Path, settings: Settings, **options: bool) -> list[Record]:
+def run(sources: list[str], output: str | Path, settings: DenoiseOptions, **options: bool) -> list[Record]:
     return list(Batch(plan_jobs(sources, output), output, settings, **options).run())
 
 
-def expected(photos: Path, output: Path, settings: Settings) -> dict[str, bytes]:
+def expected(photos: Path, output: Path, settings: DenoiseOptions) -> dict[str, bytes]:
     run([str(photos)], output, settings)
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
@@ -62,7 +62,7 @@ def expected(photos: Path, output: Path, settings: Settings) -> dict[str, bytes]
 
 
 def test_results_are_those_of_a_folder_though_the_server_fails(
-    s3: Faulty, photos: Path, tmp_path: Path, settings: Settings
+    s3: Faulty, photos: Path, tmp_path: Path, settings: DenoiseOptions
 ) -> None:
     upload(photos, f"s3://{BUCKET}/in")
     s3.share = 0.2
@@ -76,7 +76,9 @@ def test_results_are_those_of_a_folder_though_the_server_fails(
     assert sorted(str(row["path"]) for row in rows(f"s3://{BUCKET}/out")) == sorted(record.path for record in records)
 
 
-def test_a_resumed_run_does_only_what_is_left(s3: Faulty, photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_a_resumed_run_does_only_what_is_left(
+    s3: Faulty, photos: Path, tmp_path: Path, settings: DenoiseOptions
+) -> None:
     out = f"s3://{BUCKET}/out"
     first = run([str(photos / "sub dir")], out, settings)
     batch = Batch(plan_jobs([str(photos / "sub dir")], out), out, settings)
@@ -90,7 +92,7 @@ def test_a_resumed_run_does_only_what_is_left(s3: Faulty, photos: Path, tmp_path
     assert len(rows(out)) == 7
 
 
-def test_requests_of_a_file_are_few(s3: Faulty, photos: Path, settings: Settings) -> None:
+def test_requests_of_a_file_are_few(s3: Faulty, photos: Path, settings: DenoiseOptions) -> None:
     upload(photos / "sub dir", f"s3://{BUCKET}/in")
     batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], f"s3://{BUCKET}/out"), f"s3://{BUCKET}/out", settings)
     s3.counts.clear()

@@ -22,7 +22,7 @@ from pellucid import io
 from pellucid.batch import Job, Record, Work, ray_backend
 from pellucid.batch.ray_backend import RayCluster, Task
 from pellucid.errors import ParameterError
-from pellucid.files import Settings
+from pellucid.inference.options import DenoiseOptions
 from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
 from tests.conftest import add_noise
 
@@ -211,7 +211,7 @@ def test_a_file_that_kills_its_process_fails_alone(n_jobs: int, deadly: set[str]
     tasks: list[Task] = [(Job(f"{number}", f"{number}"), None) for number in range(n_jobs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray_backend, "WINDOW", window)
-        records = list(cluster.records(Work("out", Settings(), "x", overwrite=False), tasks))
+        records = list(cluster.records(Work("out", DenoiseOptions(), "x", overwrite=False), tasks))
     assert sorted(record.path for record in records) == sorted(job.path for job, _ in tasks)
     assert {record.path for record in records if record.status == "failed"} == deadly & {job.path for job, _ in tasks}
     assert all(len(block) <= min(ray_backend.MAX_BLOCK, window) for block in cluster.blocks)
@@ -220,9 +220,13 @@ def test_a_file_that_kills_its_process_fails_alone(n_jobs: int, deadly: set[str]
 @pytest.mark.parametrize(("output", "source"), [("memory://out", "a.png"), ("out", "memory://in/a.png")])
 def test_what_only_this_process_sees_is_refused(output: str, source: str) -> None:
     with pytest.raises(ParameterError, match=r"^memory://.*other processes cannot see it"):
-        list(Unreliable(set()).records(Work(output, Settings(), "x", overwrite=False), [(Job(source, "a.png"), None)]))
+        list(
+            Unreliable(set()).records(
+                Work(output, DenoiseOptions(), "x", overwrite=False), [(Job(source, "a.png"), None)]
+            )
+        )
 
 
 def test_a_worker_with_another_model_refuses_to_work(small_model: Path) -> None:
     with pytest.raises(RuntimeError, match="has another version of pellucid or of the model"):
-        ray_backend.Worker(Work("out", Settings(model=small_model), "another", overwrite=False))
+        ray_backend.Worker(Work("out", DenoiseOptions(model=small_model), "another", overwrite=False))

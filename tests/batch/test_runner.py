@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pellucid import io
 from pellucid.batch import Batch, FolderStore, Job, Record, fingerprint, plan_jobs, process
 from pellucid.errors import OutputError, ParameterError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -23,8 +24,8 @@ def save(path: Path, page: NDArray[np.generic]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(small_model: Path) -> Settings:
-    return Settings(model=small_model, sigma=20 / 255)
+def settings(small_model: Path) -> DenoiseOptions:
+    return DenoiseOptions(model=small_model, sigma=20 / 255)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def photos(photo: NDArray[np.uint8], tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def run(photos: Path, output: Path, settings: Settings, **options: bool) -> list[Record]:
+def run(photos: Path, output: Path, settings: DenoiseOptions, **options: bool) -> list[Record]:
     return list(Batch(plan_jobs([photos], output), output, settings, **options).run())
 
 
@@ -43,7 +44,7 @@ def contents(output: Path) -> dict[str, bytes]:
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*.*") if path.is_file()}
 
 
-def test_records_tell_what_was_done(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_records_tell_what_was_done(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     records = run(photos, tmp_path / "out", settings)
     assert sorted(record.path for record in records) == [
         "0.png",
@@ -63,7 +64,7 @@ def test_records_tell_what_was_done(photos: Path, tmp_path: Path, settings: Sett
         assert record.seconds > 0
 
 
-def test_what_is_done_is_not_done_again(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_what_is_done_is_not_done_again(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     run(photos, tmp_path / "out", settings)
     before = contents(tmp_path / "out")
     batch = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", settings)
@@ -77,7 +78,7 @@ def test_what_is_done_is_not_done_again(photos: Path, tmp_path: Path, settings: 
     assert after == before
 
 
-def test_a_result_without_a_row_is_found_and_kept(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_a_result_without_a_row_is_found_and_kept(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     run(photos, tmp_path / "out", settings)
     ledger = tmp_path / "out" / "report.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:4]))
@@ -88,7 +89,7 @@ def test_a_result_without_a_row_is_found_and_kept(photos: Path, tmp_path: Path, 
     assert run(photos, tmp_path / "out", settings) == []
 
 
-def test_what_is_not_ours_is_never_replaced(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_what_is_not_ours_is_never_replaced(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     out = tmp_path / "out"
     save(out / "0.png", np.zeros((9, 9, 3), np.uint8))
     (out / "2.png").write_text("a letter")
@@ -104,20 +105,22 @@ def test_what_is_not_ours_is_never_replaced(photos: Path, tmp_path: Path, settin
 
 
 def test_other_settings_are_refused_and_overwrite_makes_all_anew(
-    photos: Path, tmp_path: Path, small_model: Path, seeing_model: Path, settings: Settings
+    photos: Path, tmp_path: Path, small_model: Path, seeing_model: Path, settings: DenoiseOptions
 ) -> None:
     run(photos, tmp_path / "out", settings)
-    other = Settings(model=small_model, sigma=10 / 255)
+    other = DenoiseOptions(model=small_model, sigma=10 / 255)
     with pytest.raises(ParameterError, match="made with other settings"):
         Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", other)
     assert {record.sigma for record in run(photos, tmp_path / "out", other, overwrite=True)} == {10.0}
     run(photos, tmp_path / "out", other)
-    assert fingerprint(other) == fingerprint(Settings(model=small_model, sigma=10 / 255, n_threads=1, max_pixels=9))
-    assert fingerprint(Settings()) != fingerprint(Settings(model="photo"))
-    assert fingerprint(Settings(model=small_model)) != fingerprint(Settings(model=seeing_model))
+    assert fingerprint(other) == fingerprint(
+        DenoiseOptions(model=small_model, sigma=10 / 255, n_threads=1, max_pixels=9)
+    )
+    assert fingerprint(DenoiseOptions()) != fingerprint(DenoiseOptions(model="photo"))
+    assert fingerprint(DenoiseOptions(model=small_model)) != fingerprint(DenoiseOptions(model=seeing_model))
 
 
-def test_failures_are_recorded_and_tried_again(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_failures_are_recorded_and_tried_again(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     good = (photos / "0.png").read_bytes()
     (photos / "0.png").write_bytes(good[:100])
     failed = [record for record in run(photos, tmp_path / "out", settings) if record.status == "failed"]
@@ -128,7 +131,7 @@ def test_failures_are_recorded_and_tried_again(photos: Path, tmp_path: Path, set
     assert [(record.path, record.status) for record in run(photos, tmp_path / "out", settings)] == [("0.png", "ok")]
 
 
-def test_an_unexpected_error_is_that_files_own(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_an_unexpected_error_is_that_files_own(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     class Odd(FileDenoiser):
         def denoise_file(self, *_arguments: object, **_options: object) -> object:  # type: ignore[override]
             raise RuntimeError("odd\nvery odd")
@@ -139,7 +142,7 @@ def test_an_unexpected_error_is_that_files_own(photos: Path, tmp_path: Path, set
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
-    photos: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int
+    photos: Path, tmp_path: Path, settings: DenoiseOptions, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     calls = itertools.count()
     fsync = os.fsync
@@ -160,12 +163,12 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
 def test_settings_that_cannot_be_used_are_refused_before_anything_is_made(
     photos: Path, tmp_path: Path, small_model: Path
 ) -> None:
-    with pytest.raises(ParameterError, match="knows noise up to 30"):
-        Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", Settings(model=small_model, sigma=0.5))
+    with pytest.raises(ParameterError, match=r"must be in \[0, 30\]"):
+        Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", DenoiseOptions(model=small_model, sigma=0.5))
     assert not (tmp_path / "out").exists()
 
 
-def test_leftovers_of_a_killed_run_are_removed(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_leftovers_of_a_killed_run_are_removed(photos: Path, tmp_path: Path, settings: DenoiseOptions) -> None:
     (tmp_path / "out" / "sub").mkdir(parents=True)
     for leftover in ("out/.pellucid-0123.png", "out/sub/.pellucid-4567.png"):
         (tmp_path / leftover).write_bytes(b"half a")
@@ -176,7 +179,7 @@ def test_leftovers_of_a_killed_run_are_removed(photos: Path, tmp_path: Path, set
 
 
 def test_closing_the_run_ends_it_and_leaves_nothing_half_written(
-    photos: Path, tmp_path: Path, settings: Settings
+    photos: Path, tmp_path: Path, settings: DenoiseOptions
 ) -> None:
     records: Iterator[Record] = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", settings).run()
     next(records)
@@ -188,8 +191,8 @@ def test_closing_the_run_ends_it_and_leaves_nothing_half_written(
 
 def test_huge_and_small_files_share_the_network(photos: Path, tmp_path: Path, small_model: Path) -> None:
     """Pictures that are not held compute while they are written; all take turns, and the results stay the same."""
-    held = Settings(model=small_model, tile_px=40)
-    streamed = Settings(model=small_model, tile_px=40, max_held_bytes=40 * 56 * 3 - 1)
+    held = DenoiseOptions(model=small_model, tile_px=40)
+    streamed = DenoiseOptions(model=small_model, tile_px=40, max_held_bytes=40 * 56 * 3 - 1)
     save(photos / "small.png", np.full((9, 9, 3), 100, np.uint8))
     run(photos, tmp_path / "one", held)
     run(photos, tmp_path / "other", streamed)

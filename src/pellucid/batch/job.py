@@ -16,7 +16,8 @@ from pellucid.batch.ledger import Record
 from pellucid.batch.plan import Job
 from pellucid.batch.storage import Store, fetched
 from pellucid.errors import OutputError, PellucidError
-from pellucid.files import FileDenoiser, FileResult, Settings
+from pellucid.files import FileDenoiser, FileResult
+from pellucid.inference.options import DenoiseOptions
 from pellucid.inference.registry import DEFAULT_NAMES, find_model
 from pellucid.inference.tiling import Progress
 
@@ -27,7 +28,7 @@ _BYTES_PER_PIXEL, _METADATA_BYTES = 16, 1 << 26
 _WITHOUT_EFFECT = ("n_threads", "max_pixels", "max_held_bytes")
 
 
-def fingerprint(settings: Settings) -> str:
+def fingerprint(settings: DenoiseOptions) -> str:
     """Name what results depend on, apart from their source: the settings and the models' weights.
 
     Raises
@@ -50,14 +51,14 @@ class Work:
     ----------
     output : str
         The location of all results.
-    settings : Settings
+    settings : DenoiseOptions
     fingerprint : str
         Of the settings.
     overwrite : bool
     """
 
     output: str
-    settings: Settings
+    settings: DenoiseOptions
     fingerprint: str
     overwrite: bool
 
@@ -105,7 +106,7 @@ def process(
         n_bytes = None if overwrite else output.size(job.path)
         if n_bytes is not None:
             return _left(record, output, n_bytes, known)
-        with fetched(job.source, _max_bytes(denoiser.settings)) as source, output.writing(job.path) as target:
+        with fetched(job.source, _max_bytes(denoiser.options)) as source, output.writing(job.path) as target:
             result = denoiser.denoise_file(source, target, overwrite=overwrite, progress=progress)
             record = _described(record, result, target)
     except PellucidError as error:
@@ -145,7 +146,7 @@ def _left(record: Record, output: Store, n_bytes: int, known: Record | None) -> 
     return replace(record, status="found", megapixels=math.prod(size) / 1e6, n_bytes=n_bytes, sha256=sha256)
 
 
-def _max_bytes(settings: Settings) -> int:
+def _max_bytes(settings: DenoiseOptions) -> int:
     """Give what an object may have at most for its image to be within the limit of pixels."""
     n_pixels = io.DEFAULT_MAX_STREAMED_PIXELS if settings.max_pixels is None else settings.max_pixels
     return _BYTES_PER_PIXEL * n_pixels + _METADATA_BYTES

@@ -19,7 +19,8 @@ from pellucid.batch.parts import StoreLedger
 from pellucid.batch.plan import Job
 from pellucid.batch.storage import FolderStore, ObjectStore, Store, open_store
 from pellucid.errors import ParameterError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from pellucid.paths import make_folder
 
 #: Files in work at once: one has the network, the others are read and written meanwhile.
@@ -45,7 +46,7 @@ class Batch:
     jobs : iterable of Job
     output : str or Path
         A folder, made if it does not exist; or a URL.
-    settings : Settings
+    settings : DenoiseOptions
     overwrite : bool
         Make all results anew, also those that are done.
 
@@ -66,7 +67,9 @@ class Batch:
         The folder cannot be written to, or another run is at work in it.
     """
 
-    def __init__(self, jobs: Iterable[Job], output: str | Path, settings: Settings, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], output: str | Path, settings: DenoiseOptions, *, overwrite: bool = False
+    ) -> None:
         self._overwrite = overwrite
         self._fingerprint = fingerprint(settings)
         self._denoiser = FileDenoiser(settings)
@@ -102,7 +105,7 @@ class Batch:
 
     def _on(self, cluster: Cluster) -> Iterator[Record]:
         tasks = [(job, self._ledger.made.get(job.path)) for job in self.jobs]
-        work = Work(self._output.location, self._denoiser.settings, self._fingerprint, self._overwrite)
+        work = Work(self._output.location, self._denoiser.options, self._fingerprint, self._overwrite)
         # What cannot be shut is left to the cluster: its processes end with ours.
         with closing(cluster.records(work, tasks)) as records:
             for record in records:
