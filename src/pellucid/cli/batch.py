@@ -34,7 +34,7 @@ from pellucid.cli.options import (
 from pellucid.errors import TooManyFailedError
 
 if TYPE_CHECKING:
-    from pellucid.batch import Batch, Cluster, Record
+    from pellucid.batch import Batch, Cluster, LedgerEntry
 
 #: Failures that are told of; the report has them all.
 MAX_TOLD = 100
@@ -102,7 +102,7 @@ def batch_command(
 
       pellucid batch photos.parquet -o s3://clean --ray 10.0.0.1:6379 --threads 2
     """
-    from pellucid.batch import Batch, at_most, plan_jobs  # noqa: PLC0415
+    from pellucid.batch import Batch, limit_error_rate, plan_jobs  # noqa: PLC0415
 
     settings = make_settings(
         model=model,
@@ -118,13 +118,13 @@ def batch_command(
     )
     batch = Batch(plan_jobs(sources, output, suffix=suffix), output, settings, overwrite=overwrite)
     counts: Counter[str] = Counter()
-    failed: list[Record] = []
+    failed: list[LedgerEntry] = []
     stdout = sys.stdout
     try:
         with (
             _cluster(ray, threads, batch) as cluster,
             _bar(len(batch.jobs), show=not quiet) as advance,
-            closing(at_most(max_error_rate, batch.run(cluster))) as records,
+            closing(limit_error_rate(max_error_rate, batch.run(cluster))) as records,
         ):
             for record in records:
                 counts[record.status] += 1
@@ -161,7 +161,7 @@ def _summary(counts: "Counter[str]", n_done_before: int, output: str) -> str:
     return f"{output}  ({', '.join(parts)})"
 
 
-def _tell_failures(failed: "list[Record]", n_failed: int, report: str) -> None:
+def _tell_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -176,7 +176,7 @@ def _tell_failures(failed: "list[Record]", n_failed: int, report: str) -> None:
 
 
 @contextmanager
-def _bar(n_files: int, *, show: bool) -> "Iterator[Callable[[Record], None]]":
+def _bar(n_files: int, *, show: bool) -> "Iterator[Callable[[LedgerEntry], None]]":
     """Show on stderr how many files and megapixels are done, if that is a terminal."""
     if not show or not sys.stderr.isatty():
         yield lambda _: None
@@ -195,7 +195,7 @@ def _bar(n_files: int, *, show: bool) -> "Iterator[Callable[[Record], None]]":
         task = bar.add_task("", total=n_files, megapixels=0.0)
         megapixels = 0.0
 
-        def advance(record: "Record") -> None:
+        def advance(record: "LedgerEntry") -> None:
             nonlocal megapixels
             megapixels += record.megapixels
             bar.update(task, advance=1, megapixels=megapixels)
