@@ -7,9 +7,9 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test quick check format setup clean
+.PHONY: help demo test quick check docs format setup chromium clean
 
-help: ## Say what there is
+help: ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(DEMO_VENV)/.ready ## Denoise a photo, without torch
@@ -17,23 +17,33 @@ demo: $(DEMO_VENV)/.ready ## Denoise a photo, without torch
 	@$(DEMO_VENV)/bin/pellucid denoise demo/night.jpg -o demo-output/night_denoised.jpg --overwrite
 	@echo "compare demo/night.jpg with demo-output/night_denoised.jpg"
 
-test: $(VENV)/.ready ## Run all tests
+test: $(VENV)/.ready chromium ## Run all tests
 	$(BIN)/python -m pytest
 
-quick: $(VENV)/.ready ## Run the tests that take seconds
+quick: $(VENV)/.ready ## Run the fast tests
 	$(BIN)/python -m pytest -m "not slow"
 
-check: $(VENV)/.ready ## Lint, types, and the direction of imports
+check: $(VENV)/.ready ## Lint, types, import layers, wording, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python dev/check_words.py
+	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
-format: $(VENV)/.ready ## Put the code in its form
+docs: $(VENV)/.ready ## Build the documentation into build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+format: $(VENV)/.ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-setup: $(VENV)/.ready ## Make the environment that the tests use
+setup: $(VENV)/.ready ## Create the environment that the tests use
+
+# The page is tested in Chromium, which pip does not have. Where this cannot install it, those tests fail and say so.
+chromium:
+	@test -x /usr/bin/chromium || test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null || \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium > /dev/null; }
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,42 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name in the last lines what the tests need and this machine lacks, and what may not be."""
+    if not CHROMIUM.exists():
+        terminalreporter.write_line(f"The page's tests need {CHROMIUM}: apt-get install chromium", red=True)
+    if _skips_are_failures() and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("PELLUCID_NO_SKIPS is set and tests were skipped: that is a failure", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test was skipped that may not be."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _skips_are_failures() and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _skips_are_failures() -> bool:
+    return bool(os.environ.get("PELLUCID_NO_SKIPS"))
+
+
+@pytest.fixture
+def unprivileged_path() -> Iterator[Path]:
+    """A folder for a test of what permissions forbid: root, which may do everything, becomes nobody for it."""
+    folder, nobody, user = Path(tempfile.mkdtemp()), 65534, os.geteuid()
+    if user == 0:
+        os.chown(folder, nobody, nobody)
+        os.seteuid(nobody)
+    try:
+        yield folder
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder, ignore_errors=user != 0)
 
 
 @pytest.fixture(scope="session")

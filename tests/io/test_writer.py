@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pellucid.errors import OutputError
-from pellucid.io import Picture, check_target, encode, read, write, write_bytes, writer
+from pellucid.io import Picture, atomic, check_target, encode, read, write, write_bytes, writer
 
 
 @pytest.fixture
@@ -222,7 +222,8 @@ def test_file_systems_without_hard_links(picture, tmp_path, monkeypatch, code):
     monkeypatch.setattr(os, "link", no_link)
     write(picture, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == encode(picture, "png")
-    monkeypatch.setattr(writer, "_mode_to_keep", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(writer, "mode_to_keep", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(atomic, "mode_to_keep", lambda *_arguments, **_options: None)
     with pytest.raises(OutputError, match="exists already"):
         write(picture, tmp_path / "a.png")
     assert names(tmp_path) == ["a.png"]

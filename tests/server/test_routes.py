@@ -60,7 +60,7 @@ def test_a_form_is_answered_like_a_body(client: httpx.Client, noisy_file: Encode
 
 
 def test_depth_and_metadata_are_kept(client: httpx.Client, noisy: NDArray[np.uint8]) -> None:
-    deep = io.Picture((noisy[:40, :50].astype(np.uint16) * 257,), (None,), "png", io.picture.Metadata(xmp=b"<x/>"))
+    deep = io.Picture((noisy[:40, :50].astype(np.uint16) * 257,), (None,), "png", io.image.Metadata(xmp=b"<x/>"))
     after = io.read(client.post("/v1/denoise?sigma=20", content=io.encode(deep, "png")).content)
     assert after.pages[0].dtype == np.uint16
     assert after.metadata.xmp == b"<x/>"

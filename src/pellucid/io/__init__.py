@@ -54,6 +54,7 @@ Photoshop layers are dropped.
 Do not fork after the first use: libvips keeps threads.
 """
 
+from pellucid.io.atomic import remove_leftovers, replacing, write_atomic
 from pellucid.io.dtypes import from_float, to_float
 from pellucid.io.encoders import encode
 from pellucid.io.image import SUFFIXES, Header, Metadata, Picture, Samples, Source
@@ -66,7 +67,7 @@ from pellucid.io.reader import (
     read_header,
     read_or_scan,
 )
-from pellucid.io.writer import check_target, copy, remove_leftovers, write, write_bytes
+from pellucid.io.writer import check_target, copy, write, write_bytes
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -87,7 +88,9 @@ __all__ = [
     "read_header",
     "read_or_scan",
     "remove_leftovers",
+    "replacing",
     "to_float",
     "write",
+    "write_atomic",
     "write_bytes",
 ]
