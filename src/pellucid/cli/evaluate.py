@@ -17,8 +17,7 @@ from pellucid.errors import MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
     from pellucid.evaluation.benchmark import Progress
-    from pellucid.evaluation.report import Evaluation
-    from pellucid.evaluation.results import Failure
+    from pellucid.evaluation.report import Evaluation, Failure
 
 EXIT_SOME_FAILED, EXIT_INTERRUPTED = 3, 130
 ALL = "all"
@@ -91,7 +90,7 @@ def evaluate_command(
     names = [name for given in method for name in (baselines.METHOD_NAMES if given == ALL else (given,))]
     with _progress() as progress:
         evaluation = benchmark.evaluate(
-            datasets.expand(images)[:limit],
+            datasets.list_images(images)[:limit],
             names,
             sigma,
             gray=gray,
