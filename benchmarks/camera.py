@@ -19,7 +19,7 @@ from pellucid.errors import DataError
 from pellucid.evaluation.datasets import load_clean
 from pellucid.evaluation.environment import surroundings
 from pellucid.simulation.camera.camera import Pair
-from pellucid.simulation.camera.sampling import CameraRange
+from pellucid.simulation.camera.sampling import sample_camera
 from pellucid.simulation.jpeg import TO_YCBCR
 from pellucid.simulation.noise import Image
 
@@ -78,7 +78,7 @@ def imitate(pairs: Sequence[Pair]) -> list[Pair]:
     for number, (noisy, clean) in enumerate(pairs):
         for attempt in range(100):
             rng = np.random.default_rng([number, attempt])
-            pair = CameraRange().draw(rng).pair(clean, rng)
+            pair = sample_camera(rng).pair(clean, rng)
             if 1 / LIKENESS < rms(pair[0] - pair[1]) / rms(noisy - clean) < LIKENESS:
                 found.append(pair)
                 break
@@ -91,7 +91,7 @@ def time_patches(clean: Image, n_patches: int) -> float:
     start = time.thread_time()
     for seed in range(n_patches):
         rng = np.random.default_rng(seed)
-        CameraRange().draw(rng).pair(patch, rng)
+        sample_camera(rng).pair(patch, rng)
     return n_patches / (time.thread_time() - start)
 
 

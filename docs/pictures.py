@@ -15,8 +15,8 @@ import pellucid
 from pellucid import io
 from pellucid.simulation.camera.camera import Camera
 from pellucid.simulation.camera.demosaic import Mosaic
-from pellucid.simulation.camera.isp import Development
-from pellucid.simulation.camera.postprocess import Finish
+from pellucid.simulation.camera.isp import ISP
+from pellucid.simulation.camera.postprocess import PostProcess
 from pellucid.simulation.camera.sensor import Sensor
 from pellucid.simulation.jpeg import Jpeg
 
@@ -26,8 +26,8 @@ SIDE_PX, ZOOM = 512, 3
 CAMERA = Camera(
     Sensor(0.004, 4e-5),
     Mosaic("gradient"),
-    Development(0.5, (2.0, 1.1, 1.6), ((0.8, 0.2, 0.0), (0.1, 0.8, 0.1), (0.0, 0.2, 0.8))),
-    Finish(denoising=0.5, luma_px=0.8, chroma_px=1.5, sharpening=0.5, sharpening_px=0.8),
+    ISP(0.5, (2.0, 1.1, 1.6), ((0.8, 0.2, 0.0), (0.1, 0.8, 0.1), (0.0, 0.2, 0.8))),
+    PostProcess(denoising=0.5, luma_px=0.8, chroma_px=1.5, sharpening=0.5, sharpening_px=0.8),
     scale=1.0,
     jpeg=Jpeg(92, is_subsampled=True),
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import pellucid
 from pellucid.errors import ParameterError
 from pellucid.inference.noise_estimation import LevelMeter
-from pellucid.simulation.camera.sampling import CameraRange
+from pellucid.simulation.camera.sampling import sample_camera
 from tests.conftest import add_noise
 
 
@@ -227,17 +227,17 @@ def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
     from skimage import data
 
     from pellucid.simulation.camera.camera import Camera
-    from pellucid.simulation.camera.sampling import CameraRange
+    from pellucid.simulation.camera.sampling import sample_camera
     from pellucid.simulation.camera.sensor import Sensor
 
     clean = np.ascontiguousarray(data.coffee()[:256, :256] / np.float32(255))
     gains = []
     for seed in range(6):
         rng = np.random.default_rng([seed, 77])
-        drawn = CameraRange().draw(rng)
+        drawn = sample_camera(rng)
         # Where shadows are brightened, strong noise is cut off at black, and takes the mean with it when it goes.
-        development = replace(drawn.development, gamma=2.2)
-        camera: Camera = replace(drawn, sensor=Sensor(4e-3, 1e-4), film=None, development=development)
+        isp = replace(drawn.isp, gamma=2.2)
+        camera: Camera = replace(drawn, sensor=Sensor(4e-3, 1e-4), film=None, isp=isp)
         noisy, target = (np.rint(255 * image).astype(np.uint8) for image in camera.pair(clean, rng))
         cleaned = pellucid.denoise(noisy)
         gains.append(psnr(cleaned, target) - psnr(noisy, target))
@@ -332,7 +332,7 @@ def test_bf16_differs_from_fp32_by_less_than_the_eye_sees(photo: NDArray[np.uint
 def test_the_noise_of_gray_photographs_is_seen_by_the_model_for_them(gray_photo: NDArray[np.uint8]) -> None:
     rng, gains = np.random.default_rng(0), []
     clean = (gray_photo[:192, :192, None] / 255).astype(np.float32)
-    for camera in (CameraRange().draw(rng) for _ in range(40)):
+    for camera in (sample_camera(rng) for _ in range(40)):
         noisy, target = camera.pair(clean, rng)
         if 4 < 255 * np.std(noisy - target) < 12:
             names = ("photo-gray", "gray")

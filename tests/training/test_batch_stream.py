@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.simulation.noise import GaussianRange
+from pellucid.simulation.specs import GaussianNoise
 from pellucid.training.batch_stream import BatchStream
 from pellucid.training.datasets import Batch, PatchSampler
 
@@ -15,7 +15,7 @@ from pellucid.training.datasets import Batch, PatchSampler
 @pytest.fixture
 def sampler() -> PatchSampler:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    return PatchSampler([image], 16, GaussianRange(0.0, 0.2), seed=3)
+    return PatchSampler([image], 16, GaussianNoise(sigma_max=51.0), seed=3)
 
 
 class Counter:
@@ -60,7 +60,7 @@ def test_however_many_ranks_the_samples_are_those_of_one_process(share: int, n_r
 
 def test_an_error_in_the_making_reaches_the_reader_and_no_thread_stays(sampler: PatchSampler) -> None:
     before = set(threading.enumerate())
-    broken = PatchSampler([], 32, GaussianRange(0.0, 0.2), seed=0)
+    broken = PatchSampler([], 32, GaussianNoise(sigma_max=51.0), seed=0)
     with pytest.raises(ValueError, match=r"high|low"):
         next(iter(BatchStream(broken, 2)))
     iteration = iter(BatchStream(sampler, 2))

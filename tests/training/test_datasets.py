@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
-from pellucid.simulation.camera.deviation import deviation_map
 from pellucid.simulation.jpeg import Jpeg
-from pellucid.simulation.noise import GaussianRange
-from pellucid.simulation.samplers import JpegRange, Mixture, SaltAndPepperRange, SpeckleRange, UniformRange
+from pellucid.simulation.sigma import local_sigma
+from pellucid.simulation.specs import (
+    GaussianNoise,
+    JpegNoise,
+    Mixture,
+    SaltAndPepperNoise,
+    SpeckleNoise,
+    UniformNoise,
+)
 from pellucid.training.datasets import HEADROOM, PairSampler, PatchSampler, Sampler, soil_images, take_pairs
 from pellucid.training.image_folder import load_images
 from pellucid.training.recipe import Recipe, parse_recipe
@@ -27,7 +33,9 @@ CHECKSUMS = {
 
 @pytest.fixture
 def sampler(clean_folder: Path) -> PatchSampler:
-    return PatchSampler(load_images(clean_folder, n_channels=3, min_px=32).images, 32, GaussianRange(0.0, 0.2), seed=3)
+    return PatchSampler(
+        load_images(clean_folder, n_channels=3, min_px=32).images, 32, GaussianNoise(sigma_max=51.0), seed=3
+    )
 
 
 @pytest.fixture
@@ -69,7 +77,7 @@ def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sample
     shares = []
     for index in range(30):
         noisy, target, sigma, _ = plain.sample(index)
-        assert np.array_equal(sigma, np.minimum(deviation_map(noisy, target), np.float32(60 / 255)))
+        assert np.array_equal(sigma, np.minimum(local_sigma(noisy, target), np.float32(60 / 255)))
         same, softer, less, present = keeping.sample(index)
         assert np.array_equal(same, noisy)
         share = float(np.vdot(softer - target, noisy - target) / np.vdot(noisy - target, noisy - target))
@@ -111,7 +119,14 @@ def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
 
 @pytest.mark.parametrize("kept_share", [0.0, 0.5])
 def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, kept_share: float) -> None:
-    kinds = Mixture((UniformRange(0.5), SaltAndPepperRange(0.2), SpeckleRange(0.4), JpegRange(10, 50)))
+    kinds = Mixture(
+        (
+            UniformNoise(width_max=127.5),
+            SaltAndPepperNoise(amount_max=0.2),
+            SpeckleNoise(sigma_max=0.4),
+            JpegNoise(quality_min=10, quality_max=50),
+        )
+    )
     other = PatchSampler(sampler.images, 32, kinds, seed=0, kept_share=kept_share)
     for index in range(30):
         noisy, clean, sigma, _ = other.sample(index)
@@ -121,12 +136,12 @@ def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, ke
 
 
 def test_the_level_is_at_most_one(sampler: PatchSampler) -> None:
-    assert PatchSampler(sampler.images, 32, SpeckleRange(3.0), seed=0).sigma_max == 1.0
+    assert PatchSampler(sampler.images, 32, SpeckleNoise(sigma_max=3.0), seed=0).sigma_max == 1.0
 
 
 def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> None:
-    plain = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3)
-    keeping = PatchSampler(sampler.images, 32, GaussianRange(0.1, 0.1), seed=3, kept_share=0.5)
+    plain = PatchSampler(sampler.images, 32, GaussianNoise(sigma_min=25.5, sigma_max=25.5), seed=3)
+    keeping = PatchSampler(sampler.images, 32, GaussianNoise(sigma_min=25.5, sigma_max=25.5), seed=3, kept_share=0.5)
     kept = []
     for index in range(60):
         noisy, clean, sigma, present = keeping.sample(index)
@@ -204,7 +219,7 @@ def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
     ramp[..., 0] = np.arange(60)
     turned: Sampler = (
-        PatchSampler([ramp], 32, GaussianRange(0.0, 0.0), seed=0)
+        PatchSampler([ramp], 32, GaussianNoise(sigma_max=1e-9), seed=0)
         if kind == "patches"
         else PairSampler([(ramp, ramp)], 32, seed=0)
     )
@@ -243,7 +258,10 @@ def test_a_patch_of_any_image_is_in_the_image(
     image, other = (rng.integers(0, np.iinfo(dtype).max + 1, (height, width, n_channels), dtype) for dtype in dtypes)
     windows = np.lib.stride_tricks.sliding_window_view(image / np.iinfo(dtypes[0]).max, (side, side), axis=(0, 1))
     windows = np.moveaxis(windows, 2, -1).reshape(-1, side, side, n_channels)
-    for sampler in (PatchSampler([image], side, GaussianRange(0, 0), 1), PairSampler([(image, other)], side, 1)):
+    for sampler in (
+        PatchSampler([image], side, GaussianNoise(sigma_max=1e-9), 1),
+        PairSampler([(image, other)], side, 1),
+    ):
         clean = sampler.sample(index)[1]
         assert clean.shape == (side, side, n_channels)
         turned = [np.rot90(flipped, k) for flipped in (clean, clean[:, ::-1]) for k in range(4)]

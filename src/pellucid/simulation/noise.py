@@ -1,12 +1,7 @@
-"""Ways in which an image is soiled, each as an equation.
-
-A clean image and a random generator enter, a noisy image leaves. Nothing here knows of files, networks or
-metrics. Noise is not clipped unless a class says so: clipping biases the darkest and brightest pixels, and
-the literature's figures are for unclipped noise.
-"""
+"""Noise models: each adds its noise to a clean image, given a random generator."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,15 +13,19 @@ Image = NDArray[np.float32]
 
 
 class Degradation(Protocol):
-    """Anything that makes a noisy image of a clean one."""
+    """A function from a clean image to a noisy one.
+
+    Noise is not clipped unless a class says so: clipping biases the darkest and brightest pixels, and the literature's
+    figures are for unclipped noise.
+    """
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Soil an image.
+        """Return a noisy image.
 
         Parameters
         ----------
         clean : ndarray, shape (H, W, C), float32, in [0, 1]
-            Left as it is.
+            Not modified.
         rng : numpy.random.Generator
             The only source of randomness: the same state gives the same noise.
 
@@ -39,26 +38,25 @@ class Degradation(Protocol):
 
 @dataclass(frozen=True)
 class Gaussian:
-    r"""Additive white Gaussian noise, of one strength everywhere and, unless it is gray, independent in each channel.
+    r"""Additive white Gaussian noise, independent in each channel unless it is gray.
 
     .. math:: y = x + \sigma n, \qquad n \sim \mathcal{N}(0, 1)
 
-    The noise of the denoising literature's tables (for example Dabov et al., "Image Denoising by Sparse 3-D
-    Transform-Domain Collaborative Filtering", IEEE TIP 2007, eq. 1).
+    Dabov et al., "Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering", IEEE TIP 2007, eq. 1.
 
     Parameters
     ----------
     sigma : float
         Standard deviation on the [0, 1] scale, at least 0.
     is_gray : bool
-        Whether it is the same in all channels, as noise is once a camera has removed that of colour.
+        Use the same noise in all channels, as is left where a camera has removed chroma noise.
     """
 
     sigma: float
     is_gray: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.sigma >= 0, "sigma", self.sigma, "at least 0")
+        require(self.sigma >= 0, "sigma", self.sigma, "at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Add the noise; see :class:`Degradation`."""
@@ -66,91 +64,38 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class GaussianRange:
-    r"""Gaussian noise whose strength is drawn anew for each image: what a blind network trains on.
-
-    .. math:: y = x + \sigma n, \qquad \sigma \sim \mathcal{U}(\mathrm{low}, \mathrm{high})
-
-    Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising", IEEE TIP 2018.
-
-    Parameters
-    ----------
-    low, high : float
-        Bounds of the standard deviation on the [0, 1] scale, ``0 <= low <= high``.
-    gray_share : float
-        The share of images whose noise is the same in all channels, in [0, 1].
-
-    Examples
-    --------
-    To learn which strength was drawn, draw it first:
-
-    >>> noise = GaussianRange(0.0, 55 / 255).draw(rng)
-    >>> noisy, sigma = noise(clean, rng), noise.sigma
-    """
-
-    low: float
-    high: float
-    gray_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.low >= 0, "low", self.low, "at least 0")
-        _require(self.high >= self.low, "high", self.high, f"at least low ({self.low})")
-        _require(0 <= self.gray_share <= 1, "gray_share", self.gray_share, "between 0 and 1")
-
-    @property
-    def sigma_max(self) -> float:
-        """The largest standard deviation that can be drawn, on the [0, 1] scale."""
-        return self.high
-
-    def halved(self) -> "GaussianRange":
-        """Give the range from 0 to half the highest strength."""
-        return replace(self, low=0, high=self.high / 2)
-
-    def draw(self, rng: np.random.Generator) -> Gaussian:
-        """Draw a strength; the noise of that strength is returned."""
-        sigma = float(rng.uniform(self.low, self.high))
-        # Where there is nothing to choose, nothing is drawn: a seed gives what it gave before there was a choice.
-        return Gaussian(sigma, is_gray=bool(self.gray_share) and rng.random() < self.gray_share)
-
-    def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Draw a strength and add the noise; see :class:`Degradation`."""
-        return self.draw(rng)(clean, rng)
-
-
-@dataclass(frozen=True)
 class PoissonGaussian:
-    r"""Noise of a camera's sensor: photons arrive at random, and the read-out adds its own.
+    r"""Shot and read noise of a camera's sensor.
 
     .. math:: y = g\,p + r\,n, \qquad p \sim \mathcal{P}(x / g),\ n \sim \mathcal{N}(0, 1),
         \qquad \operatorname{var} y = g\,x + r^2
 
-    Foi et al., "Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data", IEEE TIP
-    2008.
+    Foi et al., "Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data", IEEE TIP 2008.
 
     Parameters
     ----------
     gain : float
-        g, the value that one photon adds on the [0, 1] scale, more than 0: white is ``1 / gain`` photons.
+        g, the value of one photon on the [0, 1] scale, more than 0: white is ``1 / gain`` photons.
     read_sigma : float
-        r, standard deviation of the read-out noise on the [0, 1] scale, at least 0.
+        r, standard deviation of the read noise on the [0, 1] scale, at least 0.
     """
 
     gain: float
     read_sigma: float
 
     def __post_init__(self) -> None:
-        _require(self.gain > 0, "gain", self.gain, "more than 0")
-        _require(self.read_sigma >= 0, "read_sigma", self.read_sigma, "at least 0")
+        require(self.gain > 0, "gain", self.gain, "more than 0")
+        require(self.read_sigma >= 0, "read_sigma", self.read_sigma, "at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Draw photons and add read-out noise; see :class:`Degradation`. Values below 0 count as 0."""
+        """Draw photons and add read noise; see :class:`Degradation`. Values below 0 count as 0."""
         n_photons = rng.poisson(np.maximum(clean, 0) / np.float32(self.gain)).astype(np.float32)
         return np.float32(self.gain) * n_photons + np.float32(self.read_sigma) * _normal(clean, rng)
 
 
 @dataclass(frozen=True)
 class Uniform:
-    r"""Additive noise that is equally likely anywhere in an interval, as rounding to few levels makes it.
+    r"""Additive uniform noise, as quantization to few levels makes it.
 
     .. math:: y = x + u, \qquad u \sim \mathcal{U}(-w/2, w/2), \qquad \operatorname{var} u = w^2 / 12
 
@@ -159,13 +104,13 @@ class Uniform:
     Parameters
     ----------
     width : float
-        w, width of the interval on the [0, 1] scale, at least 0.
+        w, on the [0, 1] scale, at least 0.
     """
 
     width: float
 
     def __post_init__(self) -> None:
-        _require(self.width >= 0, "width", self.width, "at least 0")
+        require(self.width >= 0, "width", self.width, "at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Add the noise; see :class:`Degradation`."""
@@ -174,40 +119,39 @@ class Uniform:
 
 @dataclass(frozen=True)
 class SaltAndPepper:
-    r"""Samples lost to black or to white, as dead pixels and faulty transmission make them.
+    r"""Impulse noise: values replaced by black or white, independently in each channel.
 
     .. math:: y = 0 \text{ with probability } a/2, \quad y = 1 \text{ with probability } a/2,
         \quad y = x \text{ otherwise}
 
-    Independent for each sample, so that a channel of a pixel may be lost and another kept. Gonzalez and
-    Woods, "Digital Image Processing", sec. 5.2 (impulse noise).
+    Gonzalez and Woods, "Digital Image Processing", sec. 5.2.
 
     Parameters
     ----------
     amount : float
-        a, the share of samples that is lost, in [0, 1].
+        a, in [0, 1].
     """
 
     amount: float
 
     def __post_init__(self) -> None:
-        _require(0 <= self.amount <= 1, "amount", self.amount, "between 0 and 1")
+        require(0 <= self.amount <= 1, "amount", self.amount, "between 0 and 1")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Lose samples; see :class:`Degradation`."""
-        lot = rng.random(clean.shape, dtype=np.float32)
-        noisy = np.where(lot < self.amount / 2, np.float32(0), clean)
-        return np.where(lot >= 1 - self.amount / 2, np.float32(1), noisy)
+        """Replace values; see :class:`Degradation`."""
+        uniform = rng.random(clean.shape, dtype=np.float32)
+        noisy = np.where(uniform < self.amount / 2, np.float32(0), clean)
+        return np.where(uniform >= 1 - self.amount / 2, np.float32(1), noisy)
 
 
 @dataclass(frozen=True)
 class Speckle:
-    r"""Noise in proportion to the brightness, as coherent light, radar and ultrasound make it.
+    r"""Noise proportional to the brightness, as in coherent light, radar and ultrasound.
 
     .. math:: y = x (1 + \sigma n), \qquad n \sim \mathcal{N}(0, 1)
 
-    Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980
-    (multiplicative noise of mean one), with Gaussian n.
+    Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980 (multiplicative
+    noise of mean one), with Gaussian n.
 
     Parameters
     ----------
@@ -218,18 +162,19 @@ class Speckle:
     sigma: float
 
     def __post_init__(self) -> None:
-        _require(self.sigma >= 0, "sigma", self.sigma, "at least 0")
+        require(self.sigma >= 0, "sigma", self.sigma, "at least 0")
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
         """Multiply by the noise; see :class:`Degradation`."""
         return clean * (1 + np.float32(self.sigma) * _normal(clean, rng))
 
 
-def _normal(clean: Image, rng: np.random.Generator) -> Image:
-    # float32 draws take half the time of float64 ones, and noise is most of what a training sample costs.
-    return rng.standard_normal(clean.shape, dtype=np.float32)
-
-
-def _require(holds: bool, name: str, value: float, bounds: str) -> None:
+def require(holds: bool, name: str, value: float, bounds: str) -> None:
+    """Raise a ParameterError unless a parameter is finite and within its bounds."""
     if not (holds and math.isfinite(value)):
         raise ParameterError(f"{name} {value}: give a number {bounds}")
+
+
+def _normal(clean: Image, rng: np.random.Generator) -> Image:
+    # float32 takes half the time of float64, and noise is most of what a training sample costs.
+    return rng.standard_normal(clean.shape, dtype=np.float32)

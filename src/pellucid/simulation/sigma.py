@@ -1,49 +1,80 @@
-"""Noise levels that are higher than the noise: what a denoiser of photographs is told by an estimator.
-
-The true level and a random generator enter, what the network is told leaves. It knows nothing of images.
-"""
+"""Noise levels for training: the local sigma of a noisy/clean pair, and inflated sigmas."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.errors import ParameterError
+from pellucid.simulation.camera.filters import box_kernel, convolve
+from pellucid.simulation.noise import Image
+
 Level = NDArray[np.float32] | np.float32
 
-#: At most so many times the true level is told,
-TIMES = 3.0
-#: and for every second patch as much again as is drawn from an exponential distribution of this mean, on the [0, 1]
-#: scale: an estimator that takes texture for noise sees some where there is none.
-SEEN_IN_TEXTURE = 3 / 255
+#: Largest factor by which a sigma is inflated.
+INFLATION_MAX = 3.0
+#: Mean of the exponential distribution that is added to every second sigma, [0, 1] scale: estimators that mistake
+#: texture for noise find some where there is none.
+INFLATION_OFFSET = 3 / 255
 
 
-def overstate(sigma: Level, most: float, rng: np.random.Generator) -> Level:
-    r"""Say that noise is stronger than it is.
+def local_sigma(noisy: Image, clean: Image, window_px: int = 15) -> Image:
+    r"""Measure the standard deviation of the noise around each pixel.
+
+    .. math:: \sigma_{ij}^2 = \frac{1}{C w^2} \sum_{c} \sum_{|k|, |l| \le (w-1)/2} (y - x)^2_{i+k, j+l, c}
+
+    With the default window and three channels the result varies by 2.7% for white noise, and by some 10% for camera
+    noise, which is correlated between pixels and channels.
+
+    Parameters
+    ----------
+    noisy, clean : ndarray, shape (H, W, C), float32
+    window_px : int
+        w, odd; the image is mirrored at its edges.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 1), float32
+
+    Raises
+    ------
+    ParameterError
+        The window is not odd, or the shapes differ.
+    """
+    if window_px < 1 or window_px % 2 == 0:
+        raise ParameterError(f"window_px {window_px}: give an odd number")
+    if noisy.shape != clean.shape:
+        raise ParameterError(f"noisy image of shape {noisy.shape}: give a clean one of that shape, not {clean.shape}")
+    power = np.square(noisy - clean).mean(axis=2)
+    # Rounding errors may make the mean slightly negative.
+    sigma: Image = np.sqrt(np.maximum(convolve(power, box_kernel(window_px)), 0))[..., None]
+    return sigma
+
+
+def inflate_sigma(sigma: Level, sigma_max: float, rng: np.random.Generator) -> Level:
+    r"""Overestimate a noise level, as an estimator may.
 
     .. math:: \sigma' = e^u \sigma + v, \qquad u \sim \mathcal{U}(0, \ln t), \qquad v \sim \mathrm{Exp}(m)
 
-    with t = :data:`TIMES`, m = :data:`SEEN_IN_TEXTURE`, and v = 0 for every second patch. Every second map is made even
-    first, as what an estimator sees is when it has been settled by what is around (see inference/noise_map.py): its
-    root mean square is told everywhere.
+    with t = :data:`INFLATION_MAX`, m = :data:`INFLATION_OFFSET`, and v = 0 for every second patch. Every second map is
+    first replaced by its root mean square, since estimated maps are smooth.
 
-    A denoiser that has always been told the truth takes out as much as it is told of, texture too. One that has been
-    trained with this knows that there is no more noise than that, and looks for itself how much there is.
+    A denoiser trained with exact sigmas removes as much as sigma says, texture too; one trained with these removes at
+    most that, and judges by itself how much noise there is.
 
     Parameters
     ----------
     sigma : float32, or ndarray of shape (H, W, 1), float32
-        The noise's standard deviation, on the [0, 1] scale.
-    most : float
-        What is told is at most this.
+        Standard deviation of the noise, [0, 1] scale.
+    sigma_max : float
+        Upper bound of the result.
     rng : numpy.random.Generator
-        The only source of randomness.
 
     Returns
     -------
     float32, or ndarray of shape (H, W, 1), float32
-        At least as much as the root mean square of `sigma`, or as `sigma` everywhere, unless that is above `most`.
     """
     if rng.random() < 0.5:
         sigma = np.full_like(sigma, np.sqrt(np.mean(np.square(sigma))))
-    told = sigma * np.float32(np.exp(rng.uniform(0, np.log(TIMES))))
+    inflated = sigma * np.float32(np.exp(rng.uniform(0, np.log(INFLATION_MAX))))
     if rng.random() < 0.5:
-        told = told + np.float32(rng.exponential(SEEN_IN_TEXTURE))
-    return np.minimum(told, np.float32(most))
+        inflated = inflated + np.float32(rng.exponential(INFLATION_OFFSET))
+    return np.minimum(inflated, np.float32(sigma_max))

@@ -14,8 +14,7 @@ import torch
 from pellucid.errors import DataError
 from pellucid.io import Samples
 from pellucid.simulation.camera.filters import resize
-from pellucid.simulation.noise import GaussianRange
-from pellucid.simulation.samplers import NoiseSource, noise_source
+from pellucid.simulation.specs import GaussianNoise, Mixture
 from pellucid.training.datasets import Batch, PairSampler, PatchSampler, Sampler, soil_images, take_pairs
 from pellucid.training.image_folder import DataRecord, load_images, load_pairs
 from pellucid.training.recipe import Recipe
@@ -71,7 +70,7 @@ def split_data(recipe: Recipe, data: Path, noisy: Path | None) -> Split:
         No image, or no pair, can be used; or those of a pair differ in size; or no image is as large as a patch in any
         of the recipe's `scales`.
     RecipeError
-        The recipe's noise, its `kept_share` or its `scales` cannot be.
+        The recipe's `kept_share` or its `scales` cannot be used with pairs.
     """
     min_px = max(recipe.data.patch_px, 2 ** len(recipe.network.widths))
     n_channels = recipe.network.channels
@@ -132,11 +131,12 @@ def in_sizes(image: Samples, scales: Sequence[float], min_px: int) -> Iterator[S
 def _soiled(held_out: Sequence[Samples], recipe: Recipe) -> Iterator[tuple[str, Batch]]:
     """Make fixed noisy crops: at each of a few levels where all noise is Gaussian, or else of the recipe's noise."""
     if all(table.kind == "gaussian" for table in recipe.data.noise):
-        levels: list[tuple[str, NoiseSource]] = [
-            (f"psnr_{sigma:g}", GaussianRange(sigma / 255, sigma / 255)) for sigma in VALIDATION_SIGMAS
+        levels = [
+            (f"psnr_{sigma:g}", Mixture([GaussianNoise(sigma_min=sigma, sigma_max=sigma)]))
+            for sigma in VALIDATION_SIGMAS
         ]
     else:
-        levels = [("psnr", noise_source(recipe.data.noise))]
+        levels = [("psnr", Mixture(recipe.data.noise))]
     for name, noise in levels:
         for index, image in enumerate(held_out):
             yield name, PatchSampler([image], _side(image, recipe), noise, seed=0).batch(index, 1)

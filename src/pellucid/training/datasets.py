@@ -6,7 +6,7 @@ depends on nothing but the seed and its number, a run that was stopped goes on w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from pellucid.errors import RecipeError
 from pellucid.io import Samples
 from pellucid.simulation.camera.camera import Camera
-from pellucid.simulation.camera.deviation import deviation_map
-from pellucid.simulation.dead_leaves import draw_shapes
-from pellucid.simulation.noise import Gaussian
-from pellucid.simulation.samplers import NoiseSource, noise_source
-from pellucid.simulation.sigma import Level, overstate
+from pellucid.simulation.dead_leaves import draw_dead_leaves
+from pellucid.simulation.noise import Degradation, Gaussian
+from pellucid.simulation.sigma import Level, inflate_sigma, local_sigma
+from pellucid.simulation.specs import Mixture, NoiseSpec
 from pellucid.training.recipe import Recipe
 
 Batch = dict[str, torch.Tensor]
@@ -76,22 +75,22 @@ class PatchSampler:
     ----------
     images : sequence of ndarray (H, W, C), uint8 or uint16
     patch_px : int
-    noise : NoiseSource
+    noise : NoiseSpec or Mixture
         Drawn from anew for each sample.
     seed : int
     kept_share : float
         So large a share of the clean patches carries noise of its own, up to half as strong, which is to be kept.
         Without it a network sees how strong the noise is, does not heed what it is told, and cannot be steered.
     drawn_share : float
-        Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`drawing`.
+        Over so large a share of the patches shapes are drawn, in the colours of the image: see :mod:`dead_leaves`.
     overstated_share : float
         For so large a share of photographs, and of patches without noise, what the network is told is too much: see
-        :func:`overstating.overstate`. Not where noise is to be kept.
+        :func:`sigma.inflate_sigma`. Not where noise is to be kept.
     """
 
     images: Sequence[Samples]
     patch_px: int
-    noise: NoiseSource
+    noise: NoiseSpec | Mixture
     seed: int
     kept_share: float = 0.0
     drawn_share: float = 0.0
@@ -100,7 +99,7 @@ class PatchSampler:
     @property
     def sigma_max(self) -> float:
         """The strongest noise in the patch that suffers most; see :class:`Sampler`."""
-        return min(1.0, self.noise.sigma_max)
+        return min(1.0, self.noise.max_sigma)
 
     def sample(self, index: int) -> Sample:
         """Make sample number `index`; `clean` is in [0, 1], but for noise that is to be kept. See :class:`Sampler`."""
@@ -112,7 +111,8 @@ class PatchSampler:
             return self._photograph(noise, clean, rng, keeps_some=keeps_some)
         scene = clean
         if keeps_some:
-            clean = self.noise.halved().draw(rng)(scene, rng)
+            # Halved noise has no cameras.
+            clean = cast(Degradation, self.noise.halved().draw(rng))(scene, rng)
         noisy = noise(clean, rng)
         sigma = np.float32(noise.sigma) if isinstance(noise, Gaussian) else root_mean_square(noisy - clean)
         if keeps_some:
@@ -125,21 +125,21 @@ class PatchSampler:
         # At a share of 0 no random number is spent: older recipes go on to see what they saw.
         if self.drawn_share and rng.random() < self.drawn_share:
             rows, columns = (rng.integers(side, size=_N_COLOURS) for side in image.shape[:2])
-            return draw_shapes(patch, _to_unit(image[rows, columns]), rng)
+            return draw_dead_leaves(patch, _to_unit(image[rows, columns]), rng)
         return patch
 
     def _photograph(self, camera: Camera, clean: Patch, rng: np.random.Generator, *, keeps_some: bool) -> Sample:
         """Take a photograph; up to half of its noise may be to be kept: nothing else is like a camera's own noise."""
         noisy, target = camera.pair(clean, rng)
         share = rng.uniform(0, 0.5) if keeps_some else 0.0
-        sigma = np.minimum(deviation_map(noisy, target), np.float32(self.sigma_max))
+        sigma = np.minimum(local_sigma(noisy, target), np.float32(self.sigma_max))
         told = np.float32(1 - share) * sigma if keeps_some else self._told(sigma, rng)
         return noisy, target + np.float32(share) * (noisy - target), told, sigma
 
     def _told(self, sigma: Level, rng: np.random.Generator) -> Level:
         """Say how strong the noise is; at a share of 0 no random number is spent."""
         if self.overstated_share and rng.random() < self.overstated_share:
-            return overstate(sigma, self.sigma_max, rng)
+            return inflate_sigma(sigma, self.sigma_max, rng)
         return sigma
 
     def batch(self, first: int, size: int) -> Batch:
@@ -188,16 +188,10 @@ class PairSampler:
 
 
 def soil_images(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
-    """Build the sampler that a recipe describes, for clean images.
-
-    Raises
-    ------
-    RecipeError
-        A lower bound of the noise is above its upper bound.
-    """
+    """Build the sampler that a recipe describes, for clean images."""
     data = recipe.data
     shares = data.kept_share, data.drawn_share, data.overstated_share
-    return PatchSampler(images, data.patch_px, noise_source(data.noise), recipe.seed, *shares)
+    return PatchSampler(images, data.patch_px, Mixture(data.noise), recipe.seed, *shares)
 
 
 def take_pairs(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:

@@ -1,10 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.errors import ParameterError
-from pellucid.simulation.camera.deviation import deviation_map
 from pellucid.simulation.camera.filters import box_kernel, convolve, gaussian_kernel, mix, resize
 
 
@@ -13,7 +12,6 @@ def noise(*shape):
 
 
 def test_convolution_agrees_with_opencv():
-    import cv2
 
     planes, kernel = noise(2, 20, 31), gaussian_kernel(1.3)
     for plane, ours in zip(planes, convolve(planes, kernel), strict=True):
@@ -22,7 +20,7 @@ def test_convolution_agrees_with_opencv():
 
 
 @pytest.mark.parametrize("sigma_px", [0.3, 1.0, 3.7])
-def test_a_gaussian_kernel_sums_to_1_and_is_as_wide_as_told(sigma_px):
+def test_gaussian_kernel_sum_and_width(sigma_px):
     kernel = gaussian_kernel(sigma_px).astype(np.float64)
     places = np.arange(len(kernel)) - len(kernel) // 2
     assert kernel.sum() == pytest.approx(1, abs=1e-6)
@@ -32,7 +30,7 @@ def test_a_gaussian_kernel_sums_to_1_and_is_as_wide_as_told(sigma_px):
 
 @settings(deadline=None, max_examples=50)
 @given(sides=st.tuples(*(st.integers(1, 40),) * 4))
-def test_resizing_keeps_what_is_flat_at_any_size(sides):
+def test_resize_of_flat_image(sides):
     height, width, new_height, new_width = sides
     resized = resize(np.full((2, height, width), 0.7, np.float32), new_height, new_width)
     assert resized.shape == (2, new_height, new_width)
@@ -40,7 +38,7 @@ def test_resizing_keeps_what_is_flat_at_any_size(sides):
     assert resized == pytest.approx(0.7, abs=1e-5)
 
 
-def test_resizing_keeps_slopes_and_places():
+def test_resize_of_slope():
     slope = np.broadcast_to(np.arange(40, dtype=np.float32), (1, 40, 40))
     for n_out in (20, 27, 64):
         expected = (np.arange(n_out) + 0.5) * 40 / n_out - 0.5
@@ -48,7 +46,7 @@ def test_resizing_keeps_slopes_and_places():
         assert resize(slope, n_out, n_out)[0, 3, inner] == pytest.approx(expected[inner], abs=0.03)
 
 
-def test_resizing_to_the_same_size_changes_nothing():
+def test_resize_to_same_size():
     planes = noise(1, 9, 12)
     assert resize(planes, 9, 12) == pytest.approx(planes, abs=1e-6)
 
@@ -58,39 +56,10 @@ def test_reducing_does_not_alias():
     assert resize(stripes, 40, 40)[..., 4:-4].std() < 0.15 * stripes.std()
 
 
-def test_mixing_is_a_product_of_matrices():
+def test_mix_is_matrix_product():
     matrix, planes = noise(2, 3), noise(3, 2, 4, 5)
     assert mix(matrix, planes) == pytest.approx(np.tensordot(matrix, planes, axes=1), abs=1e-5)
 
 
-def test_the_map_finds_the_deviation_of_white_noise_where_it_is():
-    sigma = np.linspace(0.02, 0.1, 150, dtype=np.float32)[None, :, None]
-    clean = np.zeros((150, 150, 3), np.float32)
-    found = deviation_map(noise(150, 150, 3) * sigma, clean)
-    assert found.shape == (150, 150, 1)
-    assert found.dtype == np.float32
-    ratio = found[:, 10:-10] / sigma[:, 10:-10]
-    assert ratio.mean() == pytest.approx(1, abs=0.01)
-    assert ratio.std() == pytest.approx(0.027, abs=0.012)
-
-
-def test_a_map_of_nothing_is_zero():
-    clean = noise(9, 5, 1)
-    assert np.array_equal(deviation_map(clean, clean), np.zeros((9, 5, 1), np.float32))
-
-
-def test_a_window_of_one_pixel_is_the_residual_itself():
-    noisy = noise(6, 7, 1)
-    assert deviation_map(noisy, np.zeros_like(noisy), 1) == pytest.approx(np.abs(noisy))
-
-
-def test_impossible_maps_are_named():
-    clean = np.zeros((8, 8, 3), np.float32)
-    with pytest.raises(ParameterError, match=r"^window_px 4: give an odd number"):
-        deviation_map(clean, clean, 4)
-    with pytest.raises(ParameterError, match=r"^noisy image of shape \(8, 8, 3\): give a clean one"):
-        deviation_map(clean, clean[:4])
-
-
-def test_a_box_weighs_alike():
+def test_box_kernel():
     assert np.array_equal(box_kernel(5), np.full(5, 0.2, np.float32))

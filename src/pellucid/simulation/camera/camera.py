@@ -1,132 +1,94 @@
-"""A photograph of a clean image as a camera would have taken it, and what the mean of many such shots shows.
-
-A clean image and a random generator enter, a pair leaves. It knows nothing of what cameras there are.
-"""
+"""Simulated photographs: the noisy image of a camera, and the mean of many shots as its target."""
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from pellucid.errors import ParameterError
-from pellucid.simulation.camera.demosaic import FullColor, Mosaic
-from pellucid.simulation.camera.directed import DirectedMosaic
+from pellucid.simulation.camera.demosaic import DirectionalMosaic, FullColor, Mosaic
 from pellucid.simulation.camera.film import Film
 from pellucid.simulation.camera.filters import Planes, mix, resize
-from pellucid.simulation.camera.isp import Development
-from pellucid.simulation.camera.postprocess import Finish
+from pellucid.simulation.camera.isp import ISP
+from pellucid.simulation.camera.postprocess import PostProcess
 from pellucid.simulation.camera.sensor import Sensor
 from pellucid.simulation.jpeg import TO_YCBCR, Jpeg
-from pellucid.simulation.noise import Degradation, Image
+from pellucid.simulation.noise import Image, require
 
 Pair = tuple[Image, Image]
 
-#: By how many rows and columns the noise of one shot is moved, to be that of another.
-_OTHER_SHOT = (-19, 11)
-
-
-class PairDegradation(Protocol):
-    """Anything that makes a pair of a clean image: what it becomes with noise, and without."""
-
-    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Make a noisy image and the one that a denoiser should give back.
-
-        Parameters
-        ----------
-        clean : ndarray, shape (H, W, C), float32, in [0, 1]
-            Left as it is.
-        rng : numpy.random.Generator
-            The only source of randomness: the same state gives the same pair.
-
-        Returns
-        -------
-        noisy, target : ndarray, shape (H, W, C), float32
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A pair whose target is the clean image itself.
-
-    Parameters
-    ----------
-    noise : Degradation
-    """
-
-    noise: Degradation
-
-    def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Soil the image; see :class:`PairDegradation`."""
-        return self.noise(clean, rng), clean
+#: Rows and columns by which the noise of one shot is shifted to serve as that of another.
+_NOISE_SHIFT = (-19, 11)
 
 
 @dataclass(frozen=True)
 class Camera:
-    r"""A camera with its settings: back to raw values, noise, mosaic, development, finish, resizing and JPEG.
+    r"""A camera with its settings: inverse ISP, sensor noise, mosaic, ISP, post-processing, resizing and JPEG.
 
-    The order is that of a camera's own processing (Karaimer and Brown, "A Software Platform for Manipulating the Camera
-    Imaging Pipeline", ECCV 2016, fig. 2).
+    The order is that of Karaimer and Brown, "A Software Platform for Manipulating the Camera Imaging Pipeline", ECCV
+    2016, fig. 2.
 
-    The target is what the mean of many shots shows, which is how real pairs get theirs (Xu et al., "Real-world Noisy
-    Image Denoising: A New Benchmark", 2018). What the camera did to the picture stays: to undo the blur of a filter
-    would be to invent detail, and a photograph that has no noise would not come back as it was. Two things are other
-    in the mean of shots than in one without noise. The tone curve bends noise, so that dark places become brighter. And
-    JPEG rounds each shot otherwise: the mean has no blocks, and of detail what noise lifts above half a step. Both are
-    in the target, the second by two shots of opposite noise,
+    The target is the mean of many shots, as in data sets of real pairs (Xu et al., "Real-world Noisy Image Denoising: A
+    New Benchmark", 2018). It keeps the camera's blur: removing that would be inventing detail. The mean of shots
+    differs from a shot without noise in two ways: the tone curve bends noise, so that dark areas become brighter; and
+    JPEG rounds each shot differently, so that the mean has no blocks and keeps detail which noise lifts above half a
+    quantization step. The second is estimated by two shots of opposite noise,
 
     .. math:: x + \tfrac12 \sum_{s = \pm 1} \bigl(J(x + s n') - (x + s n')\bigr)
 
-    with x what the camera makes of the light without noise, J JPEG, and n' the noise moved aside, so that it tells
-    nothing of the noise at a place.
+    with x the processed image without noise, J JPEG, and n' the shifted noise, which is independent of the noise at a
+    pixel.
 
     Parameters
     ----------
-    sensor, mosaic, development, finish
-        What becomes of the light.
+    sensor, mosaic, isp, postprocess
+        Stages of the pipeline.
     scale : float
-        Side of the result relative to the sensor's image of it, in [0.25, 2]; above 1 noise becomes coarser, as by a
-        digital zoom. The clean image is resized the other way first, so that the result has its size.
+        Side of the result relative to the sensor's image, in [0.25, 2]; above 1 noise becomes coarser, as by a digital
+        zoom. The clean image is resized inversely before, so that the result has its size.
     jpeg : Jpeg
     softness : float
-        In [1, 4]. So many times the clean image's upper left part is enlarged to fill its whole size: sensors have more
-        pixels than lenses, focus and steady hands have detail for.
+        In [1, 4]. Enlarge the upper left part of the clean image by this factor: sensors resolve more than lenses,
+        focus and steady hands.
     film : Film or None
-        What the photograph is scanned from: its grain is all the noise there is, and the sensor has to be silent.
+        Scan a film, whose grain is the only noise: the sensor must be noiseless.
 
     Raises
     ------
     ParameterError
-        The scale or the softness is out of its bounds, or there is a film and the sensor is not silent.
+        The scale or the softness is out of its bounds, or there is a film and the sensor is not noiseless.
     """
 
     sensor: Sensor
-    mosaic: Mosaic | DirectedMosaic | FullColor
-    development: Development
-    finish: Finish
+    mosaic: Mosaic | DirectionalMosaic | FullColor
+    isp: ISP
+    postprocess: PostProcess
     scale: float
     jpeg: Jpeg
     softness: float = 1.0
     film: Film | None = None
 
     def __post_init__(self) -> None:
-        if not 0.25 <= self.scale <= 2:
-            raise ParameterError(f"scale {self.scale}: give a number between 0.25 and 2")
-        if not 1 <= self.softness <= 4:
-            raise ParameterError(f"softness {self.softness}: give a number between 1 and 4")
-        if self.film is not None and not self.sensor.is_silent:
-            raise ParameterError("film: its grain is all the noise there is: give a silent sensor")
+        require(0.25 <= self.scale <= 2, "scale", self.scale, "between 0.25 and 2")
+        require(1 <= self.softness <= 4, "softness", self.softness, "between 1 and 4")
+        if self.film is not None and not self.sensor.is_noiseless:
+            raise ParameterError("film: its grain must be the only noise: give a noiseless sensor")
 
     def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Take the photograph; see :class:`PairDegradation`. Of a gray image, the brightness of both is given.
+        """Photograph an image; of a gray image, the luma of both results is returned.
+
+        Parameters
+        ----------
+        clean : ndarray, shape (H, W, C), float32, in [0, 1]
+            Not modified; C is 1 or 3.
+        rng : numpy.random.Generator
 
         Returns
         -------
         noisy : ndarray, shape (H, W, C), float32, in [0, 1]
-            Whole levels of 8 bits.
+            Rounded to 8 bits.
         target : ndarray, shape (H, W, C), float32, in [0, 1]
-            Any levels; the noisy one's if there is no noise.
+            Not rounded; the same as `noisy` if there is no noise.
 
         Raises
         ------
@@ -135,39 +97,39 @@ class Camera:
         """
         height, width, n_channels = clean.shape
         if n_channels not in {1, 3}:
-            raise ParameterError(f"image of {n_channels} channels: a camera sees 1 or 3")
+            raise ParameterError(f"image of {n_channels} channels: give one of 1 or 3")
         seen = clean[: math.ceil(height / self.softness), : math.ceil(width / self.softness)]
         colors = np.ascontiguousarray(np.broadcast_to(seen, (*seen.shape[:2], 3)).transpose(2, 0, 1))
         if self.scale != 1 or self.softness > 1:
             colors = resize(colors, *(math.ceil(side / self.scale) for side in (height, width)))
-        pair = self.finish(self._develop(self.development.to_raw(np.clip(colors, 0, 1)), rng))
+        pair = self.postprocess(self._expose(self.isp.to_raw(np.clip(colors, 0, 1)), rng))
         if self.scale != 1:
             pair = resize(pair, height, width)
         if n_channels == 1:
             pair = mix(TO_YCBCR[:1], pair)
-        return self._stored(pair, rng)
+        return self._compress(pair, rng)
 
-    def _stored(self, pair: Planes, rng: np.random.Generator) -> Pair:
-        """Give the noisy file, and what the mean of many such files shows."""
-        noisy, clean = (np.ascontiguousarray(image) for image in pair.transpose(1, 2, 3, 0).clip(0, 1))
-        file, noise = self.jpeg(noisy, rng), np.roll(noisy - clean, _OTHER_SHOT, axis=(0, 1))
-        if not noise.any():
-            return file, file
-        lost = [self.jpeg(shot, rng) - shot.clip(0, 1) for shot in (clean + noise, clean - noise)]
-        return file, np.clip(clean + np.mean(lost, axis=0), 0, 1)
-
-    def _develop(self, raw: Planes, rng: np.random.Generator) -> Planes:
-        """Make of raw colours (3, H, W) the tones of the noisy and of the clean image, (3, 2, H, W)."""
+    def _expose(self, raw: Planes, rng: np.random.Generator) -> Planes:
+        """Turn raw colors (3, H, W) into the tones of the noisy and of the clean image, (3, 2, H, W)."""
         clean_raw = self.mosaic.sample(raw)
-        noisy_raw = clean_raw if self.sensor.is_silent else self.sensor(clean_raw, rng)
-        gains = self.mosaic.sample(np.broadcast_to(self.development.balance(), raw.shape))
-        linear = self.development.to_linear(self.mosaic.interpolate(np.stack([noisy_raw, clean_raw]) * gains))
+        noisy_raw = clean_raw if self.sensor.is_noiseless else self.sensor(clean_raw, rng)
+        gains = self.mosaic.sample(np.broadcast_to(self.isp.gain_planes, raw.shape))
+        linear = self.isp.to_linear(self.mosaic.interpolate(np.stack([noisy_raw, clean_raw]) * gains))
         noisy, clean = linear[:, 0], linear[:, 1]
         if self.film is not None:
-            tones = self.development.encode(clean)
+            tones = self.isp.encode(clean)
             return np.stack([self.film(tones, rng), tones], axis=1)
-        if self.sensor.is_silent:
-            return self.development.encode(linear)
-        variance = self.development.variance_of_linear(self.sensor.variance(raw), self.mosaic.covariances)
-        mean = self.development.encode_mean(clean, variance)
-        return np.stack([self.development.encode(noisy), mean], axis=1)
+        if self.sensor.is_noiseless:
+            return self.isp.encode(linear)
+        variance = self.isp.variance_of_linear(self.sensor.variance(raw), self.mosaic.covariances)
+        mean = self.isp.encode_mean(clean, variance)
+        return np.stack([self.isp.encode(noisy), mean], axis=1)
+
+    def _compress(self, pair: Planes, rng: np.random.Generator) -> Pair:
+        """Return the noisy file and the mean of many such files."""
+        noisy, clean = (np.ascontiguousarray(image) for image in pair.transpose(1, 2, 3, 0).clip(0, 1))
+        file, noise = self.jpeg(noisy, rng), np.roll(noisy - clean, _NOISE_SHIFT, axis=(0, 1))
+        if not noise.any():
+            return file, file
+        errors = [self.jpeg(shot, rng) - shot.clip(0, 1) for shot in (clean + noise, clean - noise)]
+        return file, np.clip(clean + np.mean(errors, axis=0), 0, 1)

@@ -1,7 +1,4 @@
-"""Blurring and resizing of image planes, each direction by itself.
-
-Planes ``(..., H, W)`` enter and leave. It knows nothing of what the planes mean.
-"""
+"""Separable convolution and resizing of image planes (..., H, W), and color matrices."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +7,7 @@ Planes = NDArray[np.float32]
 
 
 def gaussian_kernel(sigma_px: float) -> Planes:
-    r"""Give the samples of a bell curve, :math:`k_i \propto e^{-i^2 / 2 \sigma^2}`, which sum to 1.
-
-    Parameters
-    ----------
-    sigma_px : float
-        More than 0. Cut off beyond 2.5 times this, where less than 2% of the weight lies.
-
-    Returns
-    -------
-    ndarray, shape (2 r + 1,), float32
-    """
+    """Return a normalized Gaussian kernel, cut off at 2.5 sigma; shape (2 r + 1,)."""
     reach = int(np.ceil(2.5 * sigma_px))
     places = np.arange(-reach, reach + 1)
     weights = np.exp(-np.square(places / sigma_px) / 2)
@@ -29,23 +16,12 @@ def gaussian_kernel(sigma_px: float) -> Planes:
 
 
 def box_kernel(window_px: int) -> Planes:
-    """Give equal weights for an odd number of pixels, shape (window_px,), float32."""
+    """Return equal weights for an odd number of pixels, shape (window_px,)."""
     return np.full(window_px, 1 / window_px, np.float32)
 
 
 def convolve(planes: Planes, kernel: Planes) -> Planes:
-    """Weigh the neighbours in both directions by a symmetric kernel; at its edges the image is mirrored.
-
-    Parameters
-    ----------
-    planes : ndarray, shape (..., H, W), float32
-    kernel : ndarray, shape (2 r + 1,), float32
-        Read the same forwards and backwards.
-
-    Returns
-    -------
-    ndarray, shape (..., H, W), float32
-    """
+    """Convolve rows and columns with a symmetric kernel; the image is mirrored at its edges."""
     for axis in (-2, -1):
         planes = _convolve_along(planes, kernel, axis)
     return planes
@@ -71,23 +47,13 @@ def _convolve_along(planes: Planes, kernel: Planes, axis: int) -> Planes:
 
 
 def resize(planes: Planes, height: int, width: int) -> Planes:
-    r"""Resize by cubic interpolation, which is widened when it reduces, so that fine detail does not alias.
+    r"""Resize by cubic interpolation, with a wider kernel for reduction, so that fine detail does not alias.
 
     .. math:: y_i = \sum_j x_j \, k\bigl(s (j + \tfrac12) - (i + \tfrac12)\bigr) \Big/ \sum_j k(\ldots),
         \qquad s = \min(1, n_\mathrm{out} / n_\mathrm{in})
 
-    Keys, "Cubic Convolution Interpolation for Digital Image Processing", IEEE TASSP 1981, eq. 15, gives k; for
+    k is that of Keys, "Cubic Convolution Interpolation for Digital Image Processing", IEEE TASSP 1981, eq. 15; for
     enlarging, distances are those between pixels of the input.
-
-    Parameters
-    ----------
-    planes : ndarray, shape (..., H, W), float32
-    height, width : int
-        Of the result, at least 1.
-
-    Returns
-    -------
-    ndarray, shape (..., height, width), float32
     """
     for length in (height, width):
         planes = _resize_rows(planes, length).swapaxes(-1, -2)
@@ -105,10 +71,7 @@ def _resize_rows(planes: Planes, n_out: int) -> Planes:
 
 
 def _taps(n_in: int, n_out: int) -> tuple[NDArray[np.intp], Planes]:
-    """Give the samples that count for each new one, and their weights: two arrays (n_taps, n_out).
-
-    What would lie outside has no weight.
-    """
+    """Return the indices of the input pixels for each output pixel and their weights: two arrays (n_taps, n_out)."""
     step = n_in / n_out
     middle = step * (np.arange(n_out) + 0.5) - 0.5
     reach = 2 * max(1.0, step)
@@ -126,9 +89,7 @@ def _cubic(distance: Planes) -> Planes:
 
 
 def mix(matrix: Planes, planes: Planes) -> Planes:
-    """Multiply the colours of planes (3, ..., H, W) by a matrix (n, 3).
-
-    Not by the operator ``@``, which would set threads of a linear algebra library to work beside those of training.
-    """
+    """Multiply the colors of planes (3, ..., H, W) by a matrix (n, 3)."""
+    # Not by `@`, which would start threads of a linear algebra library beside those of training.
     mixed: Planes = np.einsum("nc,c...->n...", matrix, planes)
     return mixed

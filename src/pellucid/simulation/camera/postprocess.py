@@ -1,65 +1,57 @@
-"""What a camera does to its own picture: it smooths noise away, and sharpens what is left.
-
-A photograph with and without noise enters, the same leaves. It knows nothing of how either came about.
-"""
+"""Processing of images in the camera: denoising, sharpening and saturation."""
 
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from pellucid.errors import ParameterError
 from pellucid.simulation.camera.filters import Planes, box_kernel, convolve, gaussian_kernel, mix
-from pellucid.simulation.camera.lines import smooth_along_lines
 from pellucid.simulation.jpeg import TO_RGB, TO_YCBCR
+from pellucid.simulation.noise import require
 
+#: Window of the local variance.
 _WINDOW_PX = 5
-#: Blurs of less than this leave their middle pixel 99% of the weight.
-_NO_BLUR_PX = 0.25
+#: Blurs of less than this leave the middle pixel 99% of the weight.
+_MIN_BLUR_PX = 0.25
+#: Rows and columns from one pixel of a line to the next: horizontal, vertical and the two diagonals.
+_LINE_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
+#: Window over which neighbours choose a common direction, so that a line is more than a pixel wide.
+_LINE_WINDOW_PX = 3
 
 
 @dataclass(frozen=True)
-class Finish:
-    r"""Denoising of brightness by local variance, of colour by a blur, an unsharp mask on brightness, and saturation.
+class PostProcess:
+    r"""Luma denoising by local variance, chroma blur, unsharp mask on luma, and saturation.
 
     .. math:: y' = b + \bigl(1 - s \min(1, \sigma^2 / v)\bigr) (y - b), \qquad y'' = y' + a\,(y' - G y')
 
     b is y blurred, v the mean of :math:`(y - b)^2` in a window of 5x5 pixels, and :math:`\sigma^2` what noise alone
-    contributes to it, which a camera knows for each ISO. Flat places are smoothed and edges kept, with the noise on
-    them: Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980, eq. 4 to 6,
-    blended with the input by s. The unsharp mask: Gonzalez and Woods, "Digital Image Processing", sec. 3.6.
+    contributes to it, which a camera knows for each ISO. Flat areas are smoothed, edges and the noise on them kept:
+    Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 1980, eq. 4 to 6, blended
+    with the input by s. The unsharp mask: Gonzalez and Woods, "Digital Image Processing", sec. 3.6.
 
-    Blurs before that work in textures as well, along lines (:func:`smooth_along_lines`) and in all directions: there,
-    too, noise of cameras is smooth, and drawn out to short lines.
+    Two blurs come first and act on textures as well, along lines (:func:`smooth_along_lines`) and isotropic: camera
+    noise is smooth there too, and drawn out to short lines.
 
-    Noise of colour that is left after the blur is weakened, as a camera does that is good at it; and colours are made
-    stronger or weaker, noise and all, down to a photograph in black and white.
-
-    The weights are found in the noisy photograph and used for both. Thus the clean one loses just the detail that the
-    noisy one has lost, and the difference of both is noise.
+    Weights are computed from the noisy image and used for both, so that the clean image loses the same detail, and
+    their difference is noise.
 
     Parameters
     ----------
     denoising : float
         s, in [0, 1].
     luma_px, chroma_px : float
-        Deviation of the blurs of brightness and of colour, at least 0; less than 0.25 is none.
+        Standard deviation of the luma blur b and of the chroma blur, at least 0; below 0.25 is none.
     sharpening : float
         a, at least 0.
     sharpening_px : float
-        Deviation of the mask's blur G, at least 0.
+        Standard deviation of the mask's blur G, at least 0.
     chroma_denoising : float
-        The share of colour's noise that goes, in [0, 1].
+        Share of the remaining chroma noise that is removed, in [0, 1].
     saturation : float
-        What colours are multiplied by, at least 0; 0 is black and white.
+        Factor of chroma, at least 0; 0 is monochrome.
     lines_px, blur_px : float
-        Deviations of blurs of brightness along lines and then in all directions, each at least 0, before all else; less
-        than 0.25 is none.
-
-    Raises
-    ------
-    ParameterError
-        One of them is out of its bounds.
+        Standard deviation of the luma blurs along lines and in all directions, at least 0; below 0.25 is none.
     """
 
     denoising: float = 0.0
@@ -74,19 +66,16 @@ class Finish:
 
     def __post_init__(self) -> None:
         for name in ("denoising", "chroma_denoising"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParameterError(f"{name} {getattr(self, name)}: give a number between 0 and 1")
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
         for name in ("luma_px", "chroma_px", "sharpening", "sharpening_px", "saturation", "lines_px", "blur_px"):
-            if not getattr(self, name) >= 0:
-                raise ParameterError(f"{name} {getattr(self, name)}: give a number at least 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
-        """Draw one. Of four cameras, one leaves brightness alone, one colour, and two do not sharpen.
+        """Draw settings that make noise look like that of real cameras: mostly strong luma denoising, a small blur.
 
-        Brightness is most often denoised strongly, with a small blur: so the noise of cameras looks. Of ten, three
-        weaken the noise of colour, one gives black and white, three change the colours, four blur along lines, and five
-        everywhere: in textures, too, the noise of photographs has a hundredth of its power in the finest detail.
+        A quarter does not denoise luma, a quarter not chroma, half does not sharpen; of ten, three reduce chroma noise,
+        one is monochrome, three change the saturation, four blur along lines, and five in all directions.
         """
         squared, chroma_px, sharpening = rng.uniform(0, (1.0, 5.0, 1.6)) * (rng.random(3) < (3 / 4, 3 / 4, 1 / 2))
         log_luma_px, sharpening_px = rng.uniform((np.log(0.5), 0.6), (np.log(3.0), 1.2))
@@ -99,36 +88,25 @@ class Finish:
         return cls(*(float(value) for value in (*drawn, lines_px, blur_px)))
 
     def __call__(self, pair: Planes) -> Planes:
-        """Finish a photograph.
-
-        Parameters
-        ----------
-        pair : ndarray, shape (3, 2, H, W), float32, in [0, 1]
-            Red, green and blue of the noisy and of the clean one.
-
-        Returns
-        -------
-        ndarray, shape (3, 2, H, W), float32
-            Not clipped.
-        """
+        """Process RGB planes (3, 2, H, W) of the noisy and of the clean image; the result is not clipped."""
         planes = mix(TO_YCBCR, pair)
         luma, chroma = planes[0], planes[1:]
-        if self.lines_px >= _NO_BLUR_PX:
+        if self.lines_px >= _MIN_BLUR_PX:
             luma = smooth_along_lines(luma, self.lines_px)
-        if self.blur_px >= _NO_BLUR_PX:
+        if self.blur_px >= _MIN_BLUR_PX:
             luma = convolve(luma, gaussian_kernel(self.blur_px))
-        if self.denoising and self.luma_px >= _NO_BLUR_PX:
+        if self.denoising and self.luma_px >= _MIN_BLUR_PX:
             luma = self._smooth(luma)
-        if self.chroma_px >= _NO_BLUR_PX:
+        if self.chroma_px >= _MIN_BLUR_PX:
             chroma = convolve(chroma, gaussian_kernel(self.chroma_px))
         if self.chroma_denoising:
             chroma[:, 0] -= np.float32(self.chroma_denoising) * (chroma[:, 0] - chroma[:, 1])
-        if self.sharpening and self.sharpening_px >= _NO_BLUR_PX:
+        if self.sharpening and self.sharpening_px >= _MIN_BLUR_PX:
             luma = luma + np.float32(self.sharpening) * (luma - convolve(luma, gaussian_kernel(self.sharpening_px)))
         return mix(TO_RGB, np.concatenate([luma[None], np.float32(self.saturation) * chroma]))
 
     def _smooth(self, luma: Planes) -> Planes:
-        """Denoise the brightness (2, H, W) of the noisy and the clean one."""
+        """Denoise the luma (2, H, W) of the noisy and of the clean image."""
         blurred = convolve(luma, gaussian_kernel(self.luma_px))
         detail = luma - blurred
         noise_variance = np.mean(np.square(detail[0] - detail[1]))
@@ -136,3 +114,33 @@ class Finish:
         share = np.minimum(1, noise_variance / np.maximum(variance, np.float32(1e-12)))
         smooth: Planes = blurred + (1 - np.float32(self.denoising) * share) * detail
         return smooth
+
+
+def smooth_along_lines(planes: Planes, sigma_px: float) -> Planes:
+    r"""Blur each pixel along the one of four directions in which the blur changes it least.
+
+    .. math:: y'_i = \sum_k w_k \, y_{i + k \theta_i}, \qquad
+        \theta_i = \arg\min_\theta \sum_{j \in N_i} \Bigl(y_j - \sum_k w_k \, y_{j + k \theta}\Bigr)^2
+
+    Directional smoothing: Jain, "Fundamentals of Digital Image Processing", 1989, sec. 7.4; with Gaussian weights w and
+    the sum over 3x3 pixels. Edges stay sharp; noise becomes short lines. The first of the planes (n, H, W) chooses the
+    directions for all.
+    """
+    smooth, least = planes, np.full(planes.shape[1:], np.inf, np.float32)
+    for step in _LINE_STEPS:
+        along = _average(planes, step, gaussian_kernel(sigma_px / float(np.hypot(*step))))
+        change = convolve(np.square(planes[0] - along[0]), box_kernel(_LINE_WINDOW_PX))
+        smooth = np.where(change < least, along, smooth)
+        least = np.minimum(change, least)
+    return smooth
+
+
+def _average(planes: Planes, step: tuple[int, int], kernel: Planes) -> Planes:
+    """Weight the neighbours on a line through each pixel; the image is mirrored at its edges."""
+    reach, (height, width) = len(kernel) // 2, planes.shape[-2:]
+    padded = np.pad(planes, ((0, 0), (reach, reach), (reach, reach)), mode="symmetric")
+    total = np.zeros_like(planes)
+    for place, weight in enumerate(kernel, -reach):
+        top, left = reach + place * step[0], reach + place * step[1]
+        total += weight * padded[..., top : top + height, left : left + width]
+    return total
