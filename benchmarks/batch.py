@@ -17,8 +17,8 @@ from skimage.data import astronaut
 
 from pellucid import io
 from pellucid.batch import Batch, plan_jobs
-from pellucid.files import Settings
 from pellucid.inference.engine import Network, default_threads
+from pellucid.inference.options import DenoiseOptions
 from pellucid.inference.registry import find_model
 
 SIGMA = 20
@@ -38,10 +38,10 @@ def make_photographs(folder: Path, n_images: int, side_px: int) -> None:
         io.write(io.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
 
 
-def time_batch(folder: Path, settings: Settings) -> float:
+def time_batch(folder: Path, options: DenoiseOptions) -> float:
     """Denoise a folder into a new one; return the seconds without those of loading the network."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as output:
-        batch = Batch(plan_jobs([folder], Path(output)), Path(output), settings)
+        batch = Batch(plan_jobs([folder], Path(output)), Path(output), options)
         # Compiling the network for an image size is included, here and for the network alone.
         start = time.perf_counter()
         n_failed = sum(entry.status != "ok" for entry in batch.run())
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds: dict[str, list[float]] = {"network": [], "batch": []}
         for _ in range(options.repeats):
             seconds["network"].append(time_network(Network(find_model(options.model)), windows, sigma))
-            seconds["batch"].append(time_batch(folder, Settings(model=options.model)))
+            seconds["batch"].append(time_batch(folder, DenoiseOptions(model=options.model)))
     megapixels = options.images * options.size**2 / 1e6
     print(f"{options.images} JPEGs of {options.size}x{options.size}, {options.model}, {default_threads()} processors")
     for name, values in seconds.items():

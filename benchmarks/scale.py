@@ -22,7 +22,8 @@ from pellucid import io
 from pellucid.batch import Batch, BatchJob, LedgerEntry, plan_jobs
 from pellucid.batch.ledger import FolderLedger, StoreLedger
 from pellucid.batch.storage import ObjectStore
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.batch.s3 import BUCKET, access, serving, upload
@@ -43,7 +44,7 @@ def make_photographs(folder: Path, n_images: int, height_px: int, width_px: int)
 
 def measure_actor(folder: Path, n_threads: int) -> None:
     """Print the time of one process for each photograph, and its peak memory; run in a process of its own."""
-    denoiser = FileDenoiser(Settings(n_threads=n_threads))
+    denoiser = FileDenoiser(DenoiseOptions(n_threads=n_threads))
     denoiser.warm_up()
     (folder / "out").mkdir(exist_ok=True)
     for path in sorted(folder.glob("*.jpg")):
@@ -67,7 +68,7 @@ def measure_requests(folder: Path, n_files: int) -> None:
         for run in ("first run", "second run"):
             server.counts.clear()
             output = f"s3://{BUCKET}/out"
-            batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], output), output, Settings())
+            batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], output), output, DenoiseOptions())
             planned = dict(server.counts)
             server.counts.clear()
             n_done = len(list(batch.run()))

@@ -21,8 +21,9 @@ import numpy as np
 from skimage.data import astronaut
 
 from pellucid import io
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
 from pellucid.inference.engine import default_threads
+from pellucid.inference.options import DenoiseOptions
 
 COMMAND = Path(sys.executable).with_name("pellucid")
 #: Fixed, so that all responses are equal.
@@ -62,7 +63,7 @@ def noisy_photograph(side_px: int, file_format: str) -> bytes:
 
 def time_library(content: bytes, n_threads: int, seconds: float) -> float:
     """Denoise a file repeatedly; return the files per second."""
-    denoiser = FileDenoiser(Settings(sigma=SIGMA / 255, n_threads=n_threads))
+    denoiser = FileDenoiser(DenoiseOptions(sigma=SIGMA / 255, n_threads=n_threads))
     denoiser.denoise_bytes(content)
     start, n_done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -73,7 +74,7 @@ def time_library(content: bytes, n_threads: int, seconds: float) -> float:
 
 def reference(content: bytes, n_threads: int) -> bytes:
     """Denoise a file with the library."""
-    return FileDenoiser(Settings(sigma=SIGMA / 255, n_threads=n_threads)).denoise_bytes(content)[0]
+    return FileDenoiser(DenoiseOptions(sigma=SIGMA / 255, n_threads=n_threads)).denoise_bytes(content)[0]
 
 
 def send_until(deadline: float, port: int, content: bytes, expected: bytes, tally: Tally) -> None:

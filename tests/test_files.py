@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from pellucid import io
 from pellucid.errors import OutputError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -21,7 +22,9 @@ def test_every_page_of_a_tiff_is_denoised(gray_photo: NDArray[np.uint8], tmp_pat
     pages = [add_noise(clean, sigma, seed=int(sigma)).astype(np.uint16) * 257 for sigma in (10, 25, 40)]
     source = save(tmp_path / "stack.tif", *pages)
     told: list[tuple[int, int]] = []
-    result = FileDenoiser(Settings()).denoise_file(source, tmp_path / "out.tif", progress=lambda *n: told.append(n))
+    result = FileDenoiser(DenoiseOptions()).denoise_file(
+        source, tmp_path / "out.tif", progress=lambda *n: told.append(n)
+    )
     assert result.n_pages == 3
     assert result.sigmas == pytest.approx([10, 25, 40], rel=0.15)
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -35,7 +38,7 @@ def test_every_page_of_a_tiff_is_denoised(gray_photo: NDArray[np.uint8], tmp_pat
 def test_alpha_passes_through(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     alpha = np.ascontiguousarray(photo[..., 1])
     source = save(tmp_path / "a.png", add_noise(photo, 25), alpha=alpha)
-    FileDenoiser(Settings(sigma=0.1)).denoise_file(source, tmp_path / "b.png")
+    FileDenoiser(DenoiseOptions(sigma=0.1)).denoise_file(source, tmp_path / "b.png")
     after = io.read(tmp_path / "b.png")
     assert np.array_equal(after.alphas[0], alpha)
     assert not np.array_equal(after.pages[0], io.read(source).pages[0])
@@ -46,19 +49,19 @@ def test_alpha_passes_through(photo: NDArray[np.uint8], tmp_path: Path) -> None:
 def test_strength_0_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path, suffix: str, dtype: type) -> None:
     page = {np.uint8: photo, np.uint16: photo.astype(np.uint16) * 257, np.float32: photo / np.float32(255)}[dtype]
     source = save(tmp_path / f"a{suffix}", page)
-    FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / f"b{suffix}")
+    FileDenoiser(DenoiseOptions(strength=0)).denoise_file(source, tmp_path / f"b{suffix}")
     assert (tmp_path / f"b{suffix}").read_bytes() == source.read_bytes()
 
 
 def test_nothing_of_brightness_nor_of_colour_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.jpg", photo)
-    FileDenoiser(Settings(luma=0, chroma=0)).denoise_file(source, tmp_path / "b.jpg")
+    FileDenoiser(DenoiseOptions(luma=0, chroma=0)).denoise_file(source, tmp_path / "b.jpg")
     assert (tmp_path / "b.jpg").read_bytes() == source.read_bytes()
 
 
 def test_strength_0_into_another_format_keeps_every_pixel(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", photo.astype(np.uint16) * 257)
-    FileDenoiser(Settings(strength=0)).denoise_file(source, tmp_path / "b.tif")
+    FileDenoiser(DenoiseOptions(strength=0)).denoise_file(source, tmp_path / "b.tif")
     assert np.array_equal(io.read(tmp_path / "b.tif").pages[0], io.read(source).pages[0])
 
 
@@ -67,14 +70,14 @@ def test_the_input_is_never_the_output(photo: NDArray[np.uint8], tmp_path: Path)
     before = source.read_bytes()
     (tmp_path / "link.png").symlink_to(source)
     for target in (source, tmp_path / "link.png"):
-        with pytest.raises(OutputError, match="never changed"):
-            FileDenoiser(Settings()).denoise_file(source, target, overwrite=True)
+        with pytest.raises(OutputError, match="never overwritten"):
+            FileDenoiser(DenoiseOptions()).denoise_file(source, target, overwrite=True)
     assert source.read_bytes() == before
 
 
 def test_contents_give_what_files_give(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", add_noise(photo, 25))
-    denoiser = FileDenoiser(Settings())
+    denoiser = FileDenoiser(DenoiseOptions())
     denoiser.denoise_file(source, tmp_path / "b.png")
     encoded, result = denoiser.denoise_bytes(source.read_bytes())
     assert encoded == (tmp_path / "b.png").read_bytes()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pellucid import io
 from pellucid.errors import OutputError, UnreadableImageError, UnsupportedImageError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from pellucid.streaming import survey_page
 from tests.conftest import add_noise, peak_memory_mb
 
@@ -29,17 +30,17 @@ def noisy(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def settings(small_model: Path) -> Settings:
-    return Settings(model=small_model, tile_px=TILE_PX)
+def settings(small_model: Path) -> DenoiseOptions:
+    return DenoiseOptions(model=small_model, tile_px=TILE_PX)
 
 
 @pytest.fixture(scope="module")
-def held(settings: Settings) -> FileDenoiser:
+def held(settings: DenoiseOptions) -> FileDenoiser:
     return FileDenoiser(settings)
 
 
 @pytest.fixture(scope="module")
-def streamed(settings: Settings) -> FileDenoiser:
+def streamed(settings: DenoiseOptions) -> FileDenoiser:
     return FileDenoiser(replace(settings, max_held_bytes=0))
 
 
@@ -52,7 +53,7 @@ def check_alike(source: Path, held: FileDenoiser, streamed: FileDenoiser, suffix
 
 
 def test_the_bundled_model(photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    settings = Settings(tile_px=400)
+    settings = DenoiseOptions(tile_px=400)
     source = save(tmp_path / "a.png", add_noise(photo, 20))
     check_alike(source, FileDenoiser(settings), FileDenoiser(replace(settings, max_held_bytes=0)))
 
@@ -80,7 +81,7 @@ def test_every_kind_of_pixels(
         "pages": ((noisy, noisy[::-1].copy(), np.full_like(noisy, 9)), None),
     }[kind]
     source = save(tmp_path / "a.tif", *(np.ascontiguousarray(page) for page in pages), alpha=alpha_of)
-    settings = Settings(model=small_gray_model, sigma=given, tile_px=TILE_PX)
+    settings = DenoiseOptions(model=small_gray_model, sigma=given, tile_px=TILE_PX)
     check_alike(source, FileDenoiser(settings), FileDenoiser(replace(settings, max_held_bytes=0)))
 
 
@@ -99,7 +100,7 @@ def test_another_format_and_metadata(
 def test_noise_that_the_network_sees_itself(
     noisy: NDArray[np.uint8], tmp_path: Path, seeing_model: Path, dtype: type
 ) -> None:
-    settings = Settings(model=seeing_model, tile_px=240)
+    settings = DenoiseOptions(model=seeing_model, tile_px=240)
     image = noisy if dtype is np.uint8 else noisy / np.float32(64)
     source = save(tmp_path / "a.tif", image, image[::-1].copy())
     held, streamed = FileDenoiser(settings), FileDenoiser(replace(settings, max_held_bytes=0))
@@ -122,7 +123,7 @@ def test_the_estimate_is_that_of_the_image_in_memory(
     assert streamed.estimate_file(source) == held.estimate_file(source) == [expected]
 
 
-def test_strength_0_gives_the_file_back(noisy: NDArray[np.uint8], tmp_path: Path, settings: Settings) -> None:
+def test_strength_0_gives_the_file_back(noisy: NDArray[np.uint8], tmp_path: Path, settings: DenoiseOptions) -> None:
     source = save(tmp_path / "a.jpg", noisy)
     denoiser = FileDenoiser(replace(settings, strength=0, max_held_bytes=0))
     denoiser.denoise_file(source, tmp_path / "b.jpg")

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pellucid import io
 from pellucid.errors import OutputError, ParameterError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -19,12 +20,12 @@ def noisy(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def settings(seeing_model: Path) -> Settings:
-    return Settings(model=seeing_model, tile_px=240)
+def settings(seeing_model: Path) -> DenoiseOptions:
+    return DenoiseOptions(model=seeing_model, tile_px=240)
 
 
 @pytest.fixture(params=["held", "streamed"])
-def denoiser(settings: Settings, request: pytest.FixtureRequest) -> FileDenoiser:
+def denoiser(settings: DenoiseOptions, request: pytest.FixtureRequest) -> FileDenoiser:
     return FileDenoiser(settings if request.param == "held" else replace(settings, max_held_bytes=0))
 
 
@@ -58,7 +59,7 @@ def test_a_map_of_eight_bits_is_ten_times_as_bright(
 
 def test_without_an_estimator_no_map_is_drawn(noisy: NDArray[np.uint8], tmp_path: Path, small_model: Path) -> None:
     with pytest.raises(ParameterError, match="no noise estimator"):
-        FileDenoiser(Settings(model=small_model)).map_file(save(tmp_path / "a.png", noisy), tmp_path / "map.png")
+        FileDenoiser(DenoiseOptions(model=small_model)).map_file(save(tmp_path / "a.png", noisy), tmp_path / "map.png")
     assert not (tmp_path / "map.png").exists()
 
 
@@ -68,13 +69,13 @@ def test_what_was_taken_out_is_the_difference(
 ) -> None:
     high = 1.0 if dtype is np.float32 else float(np.iinfo(dtype).max)
     source = save(tmp_path / "a.tif", (noisy / 255 * high).astype(dtype))
-    denoiser.denoise_file(source, tmp_path / "b.tif", removed=tmp_path / "removed.tif")
+    denoiser.denoise_file(source, tmp_path / "b.tif", residual=tmp_path / "removed.tif")
     before, after, removed = (
         io.read(tmp_path / f"{name}.tif").pages[0].astype(np.float64) for name in ("a", "b", "removed")
     )
     np.testing.assert_allclose(removed, (before - after) / high, atol=1e-6)
     assert np.abs(removed).max() > 0.01
-    denoiser.denoise_file(source, tmp_path / "c.tif", removed=tmp_path / "removed.png")
+    denoiser.denoise_file(source, tmp_path / "c.tif", residual=tmp_path / "removed.png")
     drawn = io.read(tmp_path / "removed.png").pages[0]
     assert drawn.dtype == np.uint8
     assert np.abs(drawn - np.clip(127.5 + 4 * 255 * removed, 0, 255)).max() <= 0.51
@@ -86,5 +87,5 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
     source = save(tmp_path / "a.png", noisy)
     for removed in (source, tmp_path / "removed.xyz", tmp_path / "nowhere" / "removed.png"):
         with pytest.raises(OutputError):
-            denoiser.denoise_file(source, tmp_path / "b.png", removed=removed)
+            denoiser.denoise_file(source, tmp_path / "b.png", residual=removed)
         assert not (tmp_path / "b.png").exists()

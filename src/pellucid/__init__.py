@@ -5,28 +5,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.errors import PellucidError
+    from pellucid.files import FileResult, denoise_file
     from pellucid.inference.api import denoise, estimate_sigma
     from pellucid.inference.denoiser import Denoiser
+    from pellucid.inference.options import DenoiseOptions
     from pellucid.inference.registry import ModelCard, find_model, list_models
 
     __version__: str
 
 __all__ = [
+    "DenoiseOptions",
     "Denoiser",
+    "FileResult",
     "ModelCard",
     "PellucidError",
     "__version__",
     "denoise",
+    "denoise_file",
     "estimate_sigma",
     "find_model",
     "list_models",
 ]
 
 _HOMES = {
+    "DenoiseOptions": "inference.options",
     "Denoiser": "inference.denoiser",
+    "FileResult": "files",
     "ModelCard": "inference.registry",
     "PellucidError": "errors",
     "denoise": "inference.api",
+    "denoise_file": "files",
     "estimate_sigma": "inference.api",
     "find_model": "inference.registry",
     "list_models": "inference.registry",

@@ -1,43 +1,54 @@
-"""Everything that pellucid raises on purpose.
+"""Every exception that pellucid raises on purpose, and the exit codes of the command.
 
 PellucidError
 ├── ParameterError      a value that the caller passed cannot be used (also a ValueError)
 ├── InputError          an image that was given cannot be used
 │   ├── UnreadableImageError   missing, empty, truncated, or not an image
-│   ├── UnsupportedImageError  a sound image of a kind that pellucid does not handle
+│   ├── UnsupportedImageError  a valid image of a kind that pellucid does not read
 │   └── TooLargeError          more pixels than the limit
 ├── OutputError         a result could not be written
-├── ModelError          a model cannot be found, or its files do not belong together
-├── MissingExtraError   a part of pellucid that was not installed is needed
-├── ClusterError        the machines that were to do the work cannot
-├── TooManyFailedError  more files of a run failed than were allowed to
+├── ModelError          a model cannot be found, or its files do not match
+├── MissingExtraError   an optional dependency is not installed
+├── ClusterError        the machines of a Ray cluster cannot be used
+├── TooManyFailedError  more files of a batch failed than were allowed to
 ├── RecipeError         a training recipe is wrong
 ├── DataError           a training or test set cannot be used
-└── TrainingError       a training run cannot go on
+└── TrainingError       a training run cannot continue
 
-Each class carries the exit code of the command line. A message names the file or value first and ends with
-what to do about it.
+A message names the file or value first and ends with the remedy.
 """
 
+from enum import IntEnum
 from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    INPUT_REJECTED = 4
+    INTERRUPTED = 130
 
 
 class PellucidError(Exception):
     """The base of every error that pellucid raises on purpose."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = ExitCode.FAILURE
 
 
 class ParameterError(PellucidError, ValueError):
     """A value that the caller passed cannot be used."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class InputError(PellucidError):
     """An image that was given cannot be used."""
 
-    exit_code = 4
+    exit_code = ExitCode.INPUT_REJECTED
 
 
 class UnreadableImageError(InputError):
@@ -45,7 +56,7 @@ class UnreadableImageError(InputError):
 
 
 class UnsupportedImageError(InputError):
-    """The image is sound, but of a kind that pellucid does not handle."""
+    """The image is valid, but of a kind that pellucid does not read."""
 
 
 class TooLargeError(InputError):
@@ -57,37 +68,37 @@ class OutputError(PellucidError):
 
 
 class ModelError(PellucidError):
-    """A model cannot be found, or its files do not belong together."""
+    """A model cannot be found, or its files do not match."""
 
 
 class MissingExtraError(PellucidError):
-    """A part of pellucid that was not installed is needed."""
+    """An optional dependency is not installed."""
 
 
 class ClusterError(PellucidError):
-    """The machines that were to do the work cannot be reached, or cannot go on."""
+    """The machines of a Ray cluster cannot be reached, or cannot continue."""
 
 
 class TooManyFailedError(PellucidError):
-    """More files of a run failed than were allowed to."""
+    """More files of a batch failed than were allowed to."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class RecipeError(PellucidError):
     """A training recipe is wrong."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class DataError(PellucidError):
     """A training or test set cannot be used."""
 
-    exit_code = 4
+    exit_code = ExitCode.INPUT_REJECTED
 
 
 class TrainingError(PellucidError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 def require_extra(feature: str, extra: str, *modules: str) -> None:

@@ -8,24 +8,15 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
 
 from pellucid import io
 from pellucid.inference.arrays import known_range
 from pellucid.inference.denoiser import Denoiser
-from pellucid.inference.noise_estimation import LevelMeter, noise_of, sample_patches
-from pellucid.inference.row_buffer import Array, PassingRows
+from pellucid.inference.noise_estimation import RunningRMS, noise_of, sample_patches
+from pellucid.inference.options import DenoiseOptions
+from pellucid.inference.row_buffer import Array, RowBuffer
 from pellucid.inference.tiling import Progress
-
-
-class Shares(TypedDict):
-    """How much is taken out and given back, each from 0 to 1; as of `denoiser.denoise`."""
-
-    strength: float
-    luma: float
-    chroma: float
-    detail: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | Non
     InputError
         The file cannot be read to its end.
     """
-    is_known = sigma is not None or denoiser.sees_noise
+    is_known = sigma is not None or denoiser.has_estimator
     if is_known and scan.header.dtype.kind == "u":
         return PageSurvey(sigma, known_range(scan.header.dtype))
     found, data_range = _read_through(scan, page)
@@ -66,7 +57,7 @@ def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey)
     """Tell the noise level of a page that is not denoised: what was found before, or else what the network sees."""
     if survey.sigma is not None:
         return survey.sigma
-    meter = LevelMeter()
+    meter = RunningRMS()
     with page_rows(scan, page) as rows:
         for strip in denoiser.level_rows(rows, n_channels=scan.header.n_channels, data_range=survey.data_range):
             meter.add(strip)
@@ -74,12 +65,12 @@ def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey)
 
 
 @contextmanager
-def page_rows(scan: io.Scan, page: int) -> Iterator[PassingRows]:
+def page_rows(scan: io.Scan, page: int) -> Iterator[RowBuffer]:
     """Read the rows of a page; faults that show only after the last row are told of at the end."""
     header = scan.header
     shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
     with closing(scan.page_bands(page)) as bands:
-        yield PassingRows(bands, shape, header.dtype)
+        yield RowBuffer(bands, shape, header.dtype)
         for _ in bands:
             pass
 
@@ -98,7 +89,7 @@ def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]
             yield pixels
 
     with closing(colours()) as bands:
-        rows = PassingRows(bands, (header.height_px, header.width_px, header.n_channels), header.dtype)
+        rows = RowBuffer(bands, (header.height_px, header.width_px, header.n_channels), header.dtype)
         patches = sample_patches(rows)
         # Faults are told of after the last row.
         for _ in bands:
@@ -117,22 +108,22 @@ class DenoisedScan:
     denoiser : Denoiser
     surveys : list of PageSurvey
         Of each page.
-    shares : Shares
+    options : DenoiseOptions
     turn : Lock
         Held from the first row to the last: one picture has all processors.
     page_progress : callable
         Gives what is told of the tiles of a page, by its number.
-    meters : list of LevelMeter
+    meters : list of RunningRMS
         One for each page; they know its noise level when its last row is made.
     """
 
     scan: io.Scan
     denoiser: Denoiser
     surveys: list[PageSurvey]
-    shares: Shares
+    options: DenoiseOptions
     turn: threading.Lock
     page_progress: Callable[[int], Progress | None]
-    meters: list[LevelMeter]
+    meters: list[RunningRMS]
 
     @property
     def header(self) -> io.Header:
@@ -155,13 +146,12 @@ class DenoisedScan:
         """Whether there is no alpha, or nothing but white in it."""
         return self.scan.is_opaque()
 
-    def _page(self, page: int, rows: PassingRows) -> Iterator[io.Samples]:
+    def _page(self, page: int, rows: RowBuffer) -> Iterator[io.Samples]:
         return self.denoiser.denoise_rows(
             rows,
             n_channels=self.header.n_channels,
             data_range=self.surveys[page].data_range,
-            sigma=self.surveys[page].sigma,
-            **self.shares,
+            options=replace(self.options, sigma=self.surveys[page].sigma),
             progress=self.page_progress(page),
             meter=self.meters[page],
         )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pellucid import io
 from pellucid.inference.arrays import known_range
 from pellucid.inference.denoiser import Denoiser
-from pellucid.inference.noise_estimation import LevelMeter
-from pellucid.inference.row_buffer import Array, PassingRows
+from pellucid.inference.noise_estimation import RunningRMS
+from pellucid.inference.row_buffer import Array, RowBuffer
 from pellucid.streaming import page_rows, survey_page
 
 #: Noise of 255 / 10 is white in a picture of eight bits.
@@ -37,14 +37,14 @@ class NoiseMap:
     is_exact : bool
         Whether samples are floats, the standard deviation as a fraction of the range; else 8 bits, `MAP_GAIN` times as
         bright.
-    meters : list of LevelMeter
+    meters : list of RunningRMS
         One for each page; they know its noise level when its last row is made.
     """
 
     source: io.Picture | io.Scan
     denoiser: Denoiser
     is_exact: bool
-    meters: list[LevelMeter]
+    meters: list[RunningRMS]
 
     @property
     def header(self) -> io.Header:
@@ -116,7 +116,7 @@ class RemovedNoise:
         shape = (height, header.width_px, header.n_channels + header.has_alpha)
         low, high = known_range(header.dtype)
         with closing(self.before.bands()) as noisy_bands, closing(self.after.bands()) as clean_bands:
-            noisy, clean = (PassingRows(bands, shape, header.dtype) for bands in (noisy_bands, clean_bands))
+            noisy, clean = (RowBuffer(bands, shape, header.dtype) for bands in (noisy_bands, clean_bands))
             for top in range(0, height, _ROWS_AT_ONCE):
                 rows = slice(top, min(top + _ROWS_AT_ONCE, height))
                 removed = noisy[rows].astype(np.float32) - clean[rows]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pellucid import io
-from pellucid.files import Settings
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -22,8 +22,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture(scope="session")
-def settings(small_model: Path) -> Settings:
-    return Settings(model=small_model, sigma=20 / 255)
+def options(small_model: Path) -> DenoiseOptions:
+    return DenoiseOptions(model=small_model, sigma=20 / 255)
 
 
 @pytest.fixture(scope="session")

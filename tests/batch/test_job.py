@@ -13,7 +13,8 @@ from pellucid.batch.ledger import LedgerEntry
 from pellucid.batch.plan import BatchJob
 from pellucid.batch.storage import FolderStore, ObjectStore
 from pellucid.errors import OutputError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 
 
 @pytest.fixture
@@ -22,16 +23,16 @@ def job(save_crop: Callable[[Path, int], Path], tmp_path: Path) -> BatchJob:
 
 
 @pytest.fixture(scope="module")
-def denoiser(settings: Settings) -> FileDenoiser:
-    return FileDenoiser(settings)
+def denoiser(options: DenoiseOptions) -> FileDenoiser:
+    return FileDenoiser(options)
 
 
-def failing(error: Exception, settings: Settings) -> FileDenoiser:
+def failing(error: Exception, options: DenoiseOptions) -> FileDenoiser:
     class Failing(FileDenoiser):
         def denoise_file(self, *_arguments: object, **_options: object) -> object:  # type: ignore[override]
             raise error
 
-    return Failing(settings)
+    return Failing(options)
 
 
 def test_entry_describes_the_result(job: BatchJob, denoiser: FileDenoiser, tmp_path: Path) -> None:
@@ -65,22 +66,22 @@ def test_existing_result_is_checked_and_kept(job: BatchJob, denoiser: FileDenois
     assert process_job(job, output, denoiser, "f00", overwrite=True).sha256 == first.sha256
 
 
-def test_unexpected_error_is_one_line_of_the_entry(job: BatchJob, settings: Settings, tmp_path: Path) -> None:
-    denoiser = failing(RuntimeError("odd\nvery odd"), settings)
+def test_unexpected_error_is_one_line_of_the_entry(job: BatchJob, options: DenoiseOptions, tmp_path: Path) -> None:
+    denoiser = failing(RuntimeError("odd\nvery odd"), options)
     entry = process_job(job, FolderStore(tmp_path / "out"), denoiser, "x")
     assert (entry.status, entry.error) == ("failed", f"{job.source}: RuntimeError: odd very odd")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_is_raised(job: BatchJob, settings: Settings, tmp_path: Path, code: int) -> None:
+def test_full_disk_is_raised(job: BatchJob, options: DenoiseOptions, tmp_path: Path, code: int) -> None:
     error = OutputError("full")
     error.__cause__ = OSError(code, "full")
     with pytest.raises(OutputError, match="full"):
-        process_job(job, FolderStore(tmp_path / "out"), failing(error, settings), "x")
+        process_job(job, FolderStore(tmp_path / "out"), failing(error, options), "x")
 
 
 def test_fingerprint_depends_on_what_changes_results(small_model: Path, seeing_model: Path) -> None:
-    options = Settings(model=small_model, sigma=10 / 255)
+    options = DenoiseOptions(model=small_model, sigma=10 / 255)
     assert fingerprint(options) == fingerprint(replace(options, n_threads=1, max_pixels=9, max_held_bytes=9))
     changes = (
         {"sigma": 11 / 255},
@@ -104,7 +105,7 @@ def test_objects_beyond_the_pixel_limit(save_crop: Callable[[Path, int], Path], 
     store = ObjectStore("memory://limits")
     store.create("in/a.jpg", save_crop(tmp_path / "a.jpg", 0).read_bytes())
     store.create("in/b.jpg", bytes(70 << 20))
-    denoiser = FileDenoiser(Settings(max_pixels=1000))
+    denoiser = FileDenoiser(DenoiseOptions(max_pixels=1000))
     errors = {
         path: str(process_job(BatchJob(f"memory://limits/in/{path}", path), store, denoiser, "x").error)
         for path in ("a.jpg", "b.jpg")

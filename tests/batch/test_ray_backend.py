@@ -23,7 +23,7 @@ from pellucid.batch.ledger import LedgerEntry
 from pellucid.batch.plan import BatchJob
 from pellucid.batch.ray_backend import MAX_BLOCK, RayActor, Task, check_shared, process_in_blocks
 from pellucid.errors import ParameterError
-from pellucid.files import Settings
+from pellucid.inference.options import DenoiseOptions
 from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
 from tests.conftest import add_noise
 
@@ -217,4 +217,4 @@ def test_memory_of_this_process_is_refused(locations: list[str]) -> None:
 
 def test_actor_with_another_model(small_model: Path) -> None:
     with pytest.raises(RuntimeError, match="has another version of pellucid or of the model"):
-        RayActor(JobSpec("out", Settings(model=small_model), "another", overwrite=False))
+        RayActor(JobSpec("out", DenoiseOptions(model=small_model), "another", overwrite=False))

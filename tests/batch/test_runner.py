@@ -16,7 +16,8 @@ from pellucid.batch import Batch, LedgerEntry, limit_error_rate, plan_jobs
 from pellucid.batch.runner import MIN_DONE
 from pellucid.batch.storage import ObjectStore
 from pellucid.errors import OutputError, ParameterError, TooManyFailedError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
 
 
@@ -33,16 +34,16 @@ def photos(save_crop: Callable[[Path, int], Path], tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def run(photos: Path, output: Path, settings: Settings, *, overwrite: bool = False) -> list[LedgerEntry]:
-    return list(Batch(plan_jobs([photos], output), output, settings, overwrite=overwrite).run())
+def run(photos: Path, output: Path, options: DenoiseOptions, *, overwrite: bool = False) -> list[LedgerEntry]:
+    return list(Batch(plan_jobs([photos], output), output, options, overwrite=overwrite).run())
 
 
 def contents(output: Path) -> dict[str, bytes]:
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*.*") if path.is_file()}
 
 
-def test_one_entry_for_each_file(photos: Path, tmp_path: Path, settings: Settings) -> None:
-    entries = run(photos, tmp_path / "out", settings)
+def test_one_entry_for_each_file(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
+    entries = run(photos, tmp_path / "out", options)
     assert sorted(entry.path for entry in entries) == [
         "0.png",
         "2.png",
@@ -61,69 +62,69 @@ def test_one_entry_for_each_file(photos: Path, tmp_path: Path, settings: Setting
         assert entry.seconds > 0
 
 
-def test_resume_does_what_is_left(photos: Path, tmp_path: Path, settings: Settings) -> None:
-    run(photos, tmp_path / "out", settings)
+def test_resume_does_what_is_left(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
+    run(photos, tmp_path / "out", options)
     before = contents(tmp_path / "out")
-    batch = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", settings)
+    batch = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", options)
     assert batch.n_done_before == 6
     assert batch.jobs == []
     assert list(batch.run()) == []
     (tmp_path / "out" / "2.png").unlink()
-    assert [entry.path for entry in run(photos, tmp_path / "out", settings)] == ["2.png"]
+    assert [entry.path for entry in run(photos, tmp_path / "out", options)] == ["2.png"]
     after = contents(tmp_path / "out")
     assert before.pop("report.jsonl") != after.pop("report.jsonl")
     assert after == before
 
 
-def test_result_without_an_entry_is_found(photos: Path, tmp_path: Path, settings: Settings) -> None:
-    run(photos, tmp_path / "out", settings)
+def test_result_without_an_entry_is_found(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
+    run(photos, tmp_path / "out", options)
     ledger = tmp_path / "out" / "report.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:4]))
-    entries = run(photos, tmp_path / "out", settings)
+    entries = run(photos, tmp_path / "out", options)
     assert [entry.status for entry in entries] == ["found", "found"]
     for entry in entries:
         assert entry.sha256 == hashlib.sha256((tmp_path / "out" / entry.path).read_bytes()).hexdigest()
-    assert run(photos, tmp_path / "out", settings) == []
+    assert run(photos, tmp_path / "out", options) == []
 
 
-def test_foreign_files_are_not_replaced(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_foreign_files_are_not_replaced(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
     out = tmp_path / "out"
     save(out / "0.png", np.zeros((9, 9, 3), np.uint8))
     (out / "2.png").write_text("a letter")
-    entries = {entry.path: entry for entry in run(photos, out, settings)}
+    entries = {entry.path: entry for entry in run(photos, out, options)}
     assert "another image size" in str(entries["0.png"].error)
     assert "2.png" in str(entries["2.png"].error)
     assert (out / "2.png").read_text() == "a letter"
     (out / "4.png").write_bytes(b"edited by hand")
-    (again,) = [entry for entry in run(photos, out, settings) if entry.path == "4.png"]
+    (again,) = [entry for entry in run(photos, out, options) if entry.path == "4.png"]
     assert "has changed since" in str(again.error)
     assert (out / "4.png").read_bytes() == b"edited by hand"
-    assert {entry.status for entry in run(photos, out, settings, overwrite=True)} == {"ok"}
+    assert {entry.status for entry in run(photos, out, options, overwrite=True)} == {"ok"}
 
 
-def test_other_options_need_overwrite(photos: Path, tmp_path: Path, small_model: Path, settings: Settings) -> None:
-    run(photos, tmp_path / "out", settings)
-    other = Settings(model=small_model, sigma=10 / 255)
+def test_other_options_need_overwrite(photos: Path, tmp_path: Path, small_model: Path, options: DenoiseOptions) -> None:
+    run(photos, tmp_path / "out", options)
+    other = DenoiseOptions(model=small_model, sigma=10 / 255)
     with pytest.raises(ParameterError, match="made with other options"):
         Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", other)
     assert {entry.sigma for entry in run(photos, tmp_path / "out", other, overwrite=True)} == {10.0}
     run(photos, tmp_path / "out", other)
 
 
-def test_failures_are_retried(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_failures_are_retried(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
     good = (photos / "0.png").read_bytes()
     (photos / "0.png").write_bytes(good[:100])
-    failed = [entry for entry in run(photos, tmp_path / "out", settings) if entry.status == "failed"]
+    failed = [entry for entry in run(photos, tmp_path / "out", options) if entry.status == "failed"]
     assert [entry.path for entry in failed] == ["0.png"]
     assert "truncated" in str(failed[0].error)
     assert not (tmp_path / "out" / "0.png").exists()
     (photos / "0.png").write_bytes(good)
-    assert [(entry.path, entry.status) for entry in run(photos, tmp_path / "out", settings)] == [("0.png", "ok")]
+    assert [(entry.path, entry.status) for entry in run(photos, tmp_path / "out", options)] == [("0.png", "ok")]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_ends_the_run(
-    photos: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int
+    photos: Path, tmp_path: Path, options: DenoiseOptions, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     calls = itertools.count()
     fsync = os.fsync
@@ -135,40 +136,40 @@ def test_full_disk_ends_the_run(
 
     monkeypatch.setattr(os, "fsync", filling)
     with pytest.raises(OutputError, match="free some"):
-        run(photos, tmp_path / "out", settings)
+        run(photos, tmp_path / "out", options)
     monkeypatch.undo()
-    assert run(photos, tmp_path / "out", settings)
+    assert run(photos, tmp_path / "out", options)
     assert len(contents(tmp_path / "out")) == 7
 
 
 def test_invalid_options_create_nothing(photos: Path, tmp_path: Path, small_model: Path) -> None:
-    with pytest.raises(ParameterError, match="knows noise up to 30"):
-        Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", Settings(model=small_model, sigma=0.5))
+    with pytest.raises(ParameterError, match=r"must be in \[0, 30\]"):
+        Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", DenoiseOptions(model=small_model, sigma=0.5))
     assert not (tmp_path / "out").exists()
 
 
-def test_leftovers_are_removed(photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_leftovers_are_removed(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
     (tmp_path / "out" / "sub").mkdir(parents=True)
     for leftover in ("out/.pellucid-0123.png", "out/sub/.pellucid-4567.png"):
         (tmp_path / leftover).write_bytes(b"half a")
     (tmp_path / "out" / ".keep").touch()
-    run(photos, tmp_path / "out", settings)
+    run(photos, tmp_path / "out", options)
     assert not list((tmp_path / "out").rglob(".pellucid-*"))
     assert (tmp_path / "out" / ".keep").exists()
 
 
-def test_closing_leaves_no_partial_file(photos: Path, tmp_path: Path, settings: Settings) -> None:
-    entries = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", settings).run()
+def test_closing_leaves_no_partial_file(photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
+    entries = Batch(plan_jobs([photos], tmp_path / "out"), tmp_path / "out", options).run()
     next(entries)
     entries.close()
     assert not list((tmp_path / "out").rglob(".pellucid-*"))
-    run(photos, tmp_path / "out", settings)
+    run(photos, tmp_path / "out", options)
     assert len(contents(tmp_path / "out")) == 7
 
 
 def test_held_and_streamed_files_together(photos: Path, tmp_path: Path, small_model: Path) -> None:
-    held = Settings(model=small_model, tile_px=40)
-    streamed = Settings(model=small_model, tile_px=40, max_held_bytes=40 * 56 * 3 - 1)
+    held = DenoiseOptions(model=small_model, tile_px=40)
+    streamed = DenoiseOptions(model=small_model, tile_px=40, max_held_bytes=40 * 56 * 3 - 1)
     save(photos / "small.png", np.full((9, 9, 3), 100, np.uint8))
     run(photos, tmp_path / "one", held)
     run(photos, tmp_path / "other", streamed)
@@ -180,12 +181,12 @@ def test_held_and_streamed_files_together(photos: Path, tmp_path: Path, small_mo
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_same_bytes_from_folders_and_stores(photo: NDArray[np.uint8], tmp_path: Path, n_threads: int) -> None:
     source = save(tmp_path / "a.jpg", add_noise(photo[:200, :280], 15))
-    expected, _ = FileDenoiser(Settings(n_threads=1)).denoise_bytes(source)
+    expected, _ = FileDenoiser(DenoiseOptions(n_threads=1)).denoise_bytes(source)
     assert expected != source.read_bytes()
     store, out = ObjectStore(f"memory://same{n_threads}"), tmp_path / "out"
     store.create("in/a.jpg", source.read_bytes())
     for given_as, output in ((str(source), store.location), (f"{store.location}/in", str(out))):
-        (entry,) = Batch(plan_jobs([given_as], output), output, Settings(n_threads=n_threads)).run()
+        (entry,) = Batch(plan_jobs([given_as], output), output, DenoiseOptions(n_threads=n_threads)).run()
         assert entry.status == "ok"
     assert store.read("a.jpg") == expected
     assert (out / "a.jpg").read_bytes() == expected

@@ -20,7 +20,7 @@ from pellucid.batch.storage import (
     safe_path,
 )
 from pellucid.errors import InputError, OutputError, ParameterError, TooLargeError, UnreadableImageError
-from pellucid.files import Settings
+from pellucid.inference.options import DenoiseOptions
 from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
 
 _numbers = itertools.count()
@@ -166,12 +166,12 @@ def photos(save_crop: Callable[[Path, int], Path], tmp_path_factory: pytest.Temp
     return folder
 
 
-def run(sources: list[str], output: str | Path, settings: Settings) -> list[LedgerEntry]:
-    return list(Batch(plan_jobs(sources, output), output, settings).run())
+def run(sources: list[str], output: str | Path, options: DenoiseOptions) -> list[LedgerEntry]:
+    return list(Batch(plan_jobs(sources, output), output, options).run())
 
 
-def expected(photos: Path, output: Path, settings: Settings) -> dict[str, bytes]:
-    run([str(photos)], output, settings)
+def expected(photos: Path, output: Path, options: DenoiseOptions) -> dict[str, bytes]:
+    run([str(photos)], output, options)
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
         for path in output.rglob("*.*")
@@ -180,37 +180,37 @@ def expected(photos: Path, output: Path, settings: Settings) -> dict[str, bytes]
 
 
 def test_failing_server_gives_the_results_of_a_folder(
-    s3: Faulty, photos: Path, tmp_path: Path, settings: Settings
+    s3: Faulty, photos: Path, tmp_path: Path, options: DenoiseOptions
 ) -> None:
     upload(photos, f"s3://{BUCKET}/in")
     s3.share = 0.2
-    entries = run([f"s3://{BUCKET}/in"], f"s3://{BUCKET}/out", settings)
+    entries = run([f"s3://{BUCKET}/in"], f"s3://{BUCKET}/out", options)
     assert s3.n_failed >= 5
     s3.share = 0
-    assert contents(f"s3://{BUCKET}/out") == expected(photos, tmp_path / "out", settings)
+    assert contents(f"s3://{BUCKET}/out") == expected(photos, tmp_path / "out", options)
     failed = [entry for entry in entries if entry.status == "failed"]
     assert [entry.source for entry in failed] == [f"s3://{BUCKET}/in/broken.jpg"]
     assert str(failed[0].error).startswith(f"s3://{BUCKET}/in/broken.jpg: ")
     assert sorted(str(row["path"]) for row in rows(f"s3://{BUCKET}/out")) == sorted(entry.path for entry in entries)
 
 
-def test_resume_in_a_store(s3: Faulty, photos: Path, tmp_path: Path, settings: Settings) -> None:
+def test_resume_in_a_store(s3: Faulty, photos: Path, tmp_path: Path, options: DenoiseOptions) -> None:
     out = f"s3://{BUCKET}/out"
-    first = run([str(photos / "sub dir")], out, settings)
-    batch = Batch(plan_jobs([str(photos / "sub dir")], out), out, settings)
+    first = run([str(photos / "sub dir")], out, options)
+    batch = Batch(plan_jobs([str(photos / "sub dir")], out), out, options)
     assert (len(first), batch.n_done_before, batch.jobs) == (6, 6, [])
     ObjectStore(out).fs.rm_file(f"{BUCKET}/out/{first[0].path}")
     s3.counts.clear()
-    again = run([str(photos / "sub dir")], out, settings)
+    again = run([str(photos / "sub dir")], out, options)
     assert [entry.path for entry in again] == [first[0].path]
     # The result, and its part of the ledger.
     assert s3.counts["PUT"] == 2
     assert len(rows(out)) == 7
 
 
-def test_number_of_requests(s3: Faulty, photos: Path, settings: Settings) -> None:
+def test_number_of_requests(s3: Faulty, photos: Path, options: DenoiseOptions) -> None:
     upload(photos / "sub dir", f"s3://{BUCKET}/in")
-    batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], f"s3://{BUCKET}/out"), f"s3://{BUCKET}/out", settings)
+    batch = Batch(plan_jobs([f"s3://{BUCKET}/in"], f"s3://{BUCKET}/out"), f"s3://{BUCKET}/out", options)
     s3.counts.clear()
     assert len(list(batch.run())) == 6
     assert s3.counts["PUT"] == 6 + 1

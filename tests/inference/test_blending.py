@@ -7,28 +7,28 @@ from pellucid.errors import ParameterError
 from pellucid.inference.blending import (
     GRAY_REACH_PX,
     LUMA,
-    checked_shares,
+    keep_gray,
+    restore_detail,
     subtracted,
-    weighed,
-    without_detail,
-    without_tint,
+    weight_luma_chroma,
 )
+from pellucid.inference.options import DenoiseOptions
 
 
 def random(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-def test_brightness_and_colour_are_weighed_by_themselves() -> None:
+def test_luma_and_chroma_weights_add_up() -> None:
     residual = random((5, 7, 3))
-    bright, coloured = weighed(residual.copy(), 1.0, 0.0), weighed(residual.copy(), 0.0, 1.0)
+    bright, coloured = weight_luma_chroma(residual.copy(), 1.0, 0.0), weight_luma_chroma(residual.copy(), 0.0, 1.0)
     np.testing.assert_allclose(bright + coloured, residual, atol=1e-6)
     assert np.ptp(bright, axis=2).max() < 1e-6
     assert np.abs(coloured @ LUMA).max() < 1e-6
 
 
 @given(st.sampled_from([np.uint8, np.uint16, np.float16, np.float32, np.float64]), st.floats(-2, 2))
-def test_what_is_taken_out_stays_within_the_dtype(dtype: type, amount: float) -> None:
+def test_subtraction_stays_within_the_dtype(dtype: type, amount: float) -> None:
     kind = np.dtype(dtype)
     high = float(np.iinfo(kind).max) if kind.kind == "u" else 1.0
     window = np.full((2, 2, 1), high / 2, kind)
@@ -46,7 +46,7 @@ def test_what_is_taken_out_stays_within_the_dtype(dtype: type, amount: float) ->
 def test_shares_beyond_all_are_refused(name: str, value: float) -> None:
     shares = {"strength": 1.0, "luma": 1.0, "chroma": 1.0, "detail": 0.0, name: value}
     with pytest.raises(ParameterError, match=name):
-        checked_shares(**shares)
+        DenoiseOptions(**shares)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
@@ -55,19 +55,19 @@ def test_detail_comes_back_at_edges_and_not_in_flat_places(n_channels: int) -> N
     clean[:, 30:] = 1.0
     noise = 0.05 * random(clean.shape)
     level = np.full((40, 60, 1), 0.05, np.float32)
-    left = without_detail(noise, clean + noise, level, 0.8)
+    left = restore_detail(noise, clean + noise, level, 0.8)
     returned = noise - left
     assert np.abs(returned[:, :25]).max() == np.abs(returned[:, 35:]).max() == 0
     luma = noise @ (LUMA if n_channels == 3 else np.ones(1, np.float32))
     np.testing.assert_allclose(returned[:, 29:31, 0], 0.8 * luma[:, 29:31], rtol=0.02)
-    assert without_detail(noise, clean + noise, level, 0.0) is noise
+    assert restore_detail(noise, clean + noise, level, 0.0) is noise
 
 
 def test_detail_is_told_alike_in_any_window() -> None:
     noisy, residual, level = random((50, 60, 3)), random((50, 60, 3), 1), np.full((50, 60, 1), 0.3, np.float32)
-    whole = without_detail(residual, noisy, level, 1.0)
+    whole = restore_detail(residual, noisy, level, 1.0)
     part = (slice(10, 40), slice(20, 60))
-    cut = without_detail(residual[part], noisy[part], level[part], 1.0)
+    cut = restore_detail(residual[part], noisy[part], level[part], 1.0)
     np.testing.assert_array_equal(cut[2:-2, 2:], whole[12:38, 22:])
 
 
@@ -76,7 +76,7 @@ def test_gray_ground_loses_the_same_in_all_colours() -> None:
     window[:, :15] = window[:, :15, :1]
     window[4, 3, 2] ^= 1
     residual = random(window.shape)
-    taken = without_tint(residual.copy(), window)
+    taken = keep_gray(residual.copy(), window)
     spread = np.ptp(taken, axis=2)
     near, far = GRAY_REACH_PX, GRAY_REACH_PX + 1
     assert spread[far + 4 :, : 15 - near].max() == 0
@@ -89,4 +89,4 @@ def test_gray_ground_loses_the_same_in_all_colours() -> None:
 
 def test_gray_channels_have_no_tint() -> None:
     residual = random((6, 6, 1))
-    assert without_tint(residual, np.zeros((6, 6, 1))) is residual
+    assert keep_gray(residual, np.zeros((6, 6, 1))) is residual

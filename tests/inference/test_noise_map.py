@@ -12,9 +12,9 @@ from pellucid.inference.noise_map import (
     SMOOTHED,
     STEP,
     deviation_bound,
-    see_noise,
+    estimate_cells,
     settle,
-    settled_maps,
+    smooth_noise_map,
 )
 
 #: Larger cells within reach in each direction.
@@ -145,20 +145,20 @@ def test_strips_give_the_map_of_the_whole(height: int, width: int, band: int) ->
     side = AVERAGED * CELL_PX
     image = np.random.default_rng(height).random((height, width, 3), np.float32)
     padded = np.pad(image, ((0, -height % side), (0, -width % side), (0, 0)), mode="symmetric")
-    cells = see_noise(padded, blurred)
+    cells = estimate_cells(padded, blurred)
     whole = whole_map(cells, 1)
     whole = whole.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[:height, :width]
     seen = cells[: -(-height // CELL_PX), : -(-width // CELL_PX)]
     strips = (seen[top : top + band * AVERAGED] for top in range(0, len(seen), band * AVERAGED))
-    maps = list(settled_maps(strips, (height, width, 1), n_channels=1, tile_px=side))
+    maps = list(smooth_noise_map(strips, (height, width, 1), n_channels=1, tile_px=side))
     np.testing.assert_array_equal(np.concatenate(maps), whole)
 
 
 def test_large_maps_are_settled_piece_by_piece() -> None:
     size = 3 * REACH_PX
-    cells = see_noise(np.random.default_rng(0).random((size, size, 3), np.float32), blurred)
+    cells = estimate_cells(np.random.default_rng(0).random((size, size, 3), np.float32), blurred)
     whole = whole_map(cells, 1)
     strips = (cells[top : top + 10] for top in range(0, len(cells), 10))
-    maps = list(settled_maps(strips, (size, size, 1), n_channels=1, tile_px=8))
+    maps = list(smooth_noise_map(strips, (size, size, 1), n_channels=1, tile_px=8))
     assert len(maps) > 10
     np.testing.assert_array_equal(np.concatenate(maps)[::CELL_PX, ::CELL_PX], whole)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pellucid.inference.row_buffer import PassingRows, read_twice
+from pellucid.inference.row_buffer import RowBuffer, read_twice
 
 
 def in_bands(image: NDArray[Any], heights: list[int]) -> Iterator[NDArray[Any]]:
@@ -26,7 +26,7 @@ def in_bands(image: NDArray[Any], heights: list[int]) -> Iterator[NDArray[Any]]:
 )
 def test_rows_are_those_of_the_image(height: int, heights: list[int], cuts: list[tuple[int, int]]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, 3, 2), dtype=np.uint8)
-    rows = PassingRows(in_bands(image, heights), image.shape, image.dtype)
+    rows = RowBuffer(in_bands(image, heights), image.shape, image.dtype)
     start = 0
     for step, n_rows in cuts:
         start = min(start + step, height)
@@ -41,7 +41,7 @@ def test_no_more_is_asked_for_than_is_needed() -> None:
             asked.append(number)
             yield np.full((4, 1, 1), number)
 
-    rows = PassingRows(bands(), (40, 1, 1), np.dtype(int))
+    rows = RowBuffer(bands(), (40, 1, 1), np.dtype(int))
     assert rows[2:9].ravel().tolist() == [0, 0, 1, 1, 1, 1, 2]
     assert asked == [0, 1, 2]
     assert rows[9:12].ravel().tolist() == [2, 2, 2]
@@ -53,7 +53,7 @@ def test_an_error_of_the_source_passes_through() -> None:
         yield np.zeros((4, 1, 1))
         raise OSError("gone")
 
-    rows = PassingRows(bands(), (8, 1, 1), np.dtype(float))
+    rows = RowBuffer(bands(), (8, 1, 1), np.dtype(float))
     with pytest.raises(OSError, match="gone"):
         rows[0:6]
 
@@ -67,7 +67,7 @@ def test_a_second_reader_gets_what_the_first_has_had(
     height: int, heights: list[int], cuts: list[tuple[int, int, int]]
 ) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, 3, 2), dtype=np.uint8)
-    first, second = read_twice(PassingRows(in_bands(image, heights), image.shape, image.dtype))
+    first, second = read_twice(RowBuffer(in_bands(image, heights), image.shape, image.dtype))
     assert second.shape == image.shape
     start = behind = 0
     for step, n_rows, lag in cuts:

@@ -1,6 +1,5 @@
 """Files that are either whole or not there."""
 
-import os
 import stat
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def test_new_and_replaced(tmp_path: Path) -> None:
     write_atomic(target, b"two")
     assert target.read_bytes() == b"two"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_existing_file_is_kept_without_overwrite(tmp_path: Path) -> None:
@@ -32,11 +31,16 @@ def test_existing_file_is_kept_without_overwrite(tmp_path: Path) -> None:
 def test_nothing_changes_on_an_error(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"one")
-    with pytest.raises(error), replacing(target) as stream:
-        stream.write(b"tw")
-        raise error
+
+    def fail() -> None:
+        with replacing(target) as stream:
+            stream.write(b"tw")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert target.read_bytes() == b"one"
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
@@ -49,4 +53,4 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".pellucid-0123").write_bytes(b"half")
     (tmp_path / "a.bin").write_bytes(b"whole")
     remove_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]

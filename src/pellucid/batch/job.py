@@ -13,7 +13,8 @@ from pellucid.batch.ledger import LedgerEntry
 from pellucid.batch.plan import BatchJob
 from pellucid.batch.storage import Store, local_copy
 from pellucid.errors import OutputError, PellucidError
-from pellucid.files import FileDenoiser, FileResult, Settings
+from pellucid.files import FileDenoiser, FileResult
+from pellucid.inference.options import DenoiseOptions
 from pellucid.inference.registry import DEFAULT_NAMES, find_model
 from pellucid.inference.tiling import Progress
 
@@ -29,12 +30,12 @@ class JobSpec:
     """What all jobs of a run have in common; can be pickled and sent to another machine."""
 
     output: str
-    options: Settings
+    options: DenoiseOptions
     fingerprint: str
     overwrite: bool
 
 
-def fingerprint(options: Settings) -> str:
+def fingerprint(options: DenoiseOptions) -> str:
     """Hash the options and model weights that results depend on; raises ModelError if a model is missing."""
     values = {name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT}
     names = sorted(DEFAULT_NAMES.values()) if options.model is None else [options.model]
@@ -72,7 +73,7 @@ def process_job(
         n_bytes = None if overwrite else output.size(job.path)
         if n_bytes is not None:
             return _check_existing(entry, output, n_bytes, known)
-        max_bytes = _max_bytes(denoiser.settings)
+        max_bytes = _max_bytes(denoiser.options)
         with local_copy(job.source, max_bytes) as source, output.open_result(job.path) as target:
             result = denoiser.denoise_file(source, target, overwrite=overwrite, progress=progress)
             entry = _add_result(entry, result, target)
@@ -114,7 +115,7 @@ def _check_existing(entry: LedgerEntry, output: Store, n_bytes: int, known: Ledg
     return replace(entry, status="found", megapixels=math.prod(size) / 1e6, n_bytes=n_bytes, sha256=sha256)
 
 
-def _max_bytes(options: Settings) -> int:
+def _max_bytes(options: DenoiseOptions) -> int:
     """Bound the size of an object whose image is within the pixel limit."""
     n_pixels = io.DEFAULT_MAX_STREAMED_PIXELS if options.max_pixels is None else options.max_pixels
     return _BYTES_PER_PIXEL * n_pixels + _METADATA_BYTES

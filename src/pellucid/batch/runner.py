@@ -15,7 +15,8 @@ from pellucid.batch.ledger import FolderLedger, Ledger, LedgerEntry, StoreLedger
 from pellucid.batch.plan import BatchJob
 from pellucid.batch.storage import FolderStore, ObjectStore, open_store
 from pellucid.errors import ParameterError, TooManyFailedError
-from pellucid.files import FileDenoiser, Settings
+from pellucid.files import FileDenoiser
+from pellucid.inference.options import DenoiseOptions
 from pellucid.paths import make_folder
 
 #: One file has the network while others are read and written.
@@ -43,7 +44,7 @@ class Batch:
     jobs : iterable of BatchJob
     output : str or Path
         A folder, created if missing; or a URL.
-    options : Settings
+    options : DenoiseOptions
     overwrite : bool
         Process all files again, also those that are done.
 
@@ -56,7 +57,7 @@ class Batch:
     """
 
     def __init__(
-        self, jobs: Iterable[BatchJob], output: str | Path, options: Settings, *, overwrite: bool = False
+        self, jobs: Iterable[BatchJob], output: str | Path, options: DenoiseOptions, *, overwrite: bool = False
     ) -> None:
         self._overwrite = overwrite
         self._fingerprint = fingerprint(options)
@@ -91,7 +92,7 @@ class Batch:
 
     def _run_on(self, cluster: Cluster) -> Iterator[LedgerEntry]:
         tasks = [(job, self._ledger.done.get(job.path)) for job in self.jobs]
-        spec = JobSpec(self._output.location, self._denoiser.settings, self._fingerprint, self._overwrite)
+        spec = JobSpec(self._output.location, self._denoiser.options, self._fingerprint, self._overwrite)
         with closing(cluster.process(spec, tasks)) as entries:
             for entry in entries:
                 self._ledger.append(entry)

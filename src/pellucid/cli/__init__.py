@@ -1,8 +1,4 @@
-"""The command ``pellucid``: parses, calls, prints.
-
-Arguments enter; files, a summary on stdout and an exit code leave. It decides nothing about images. Whatever is slow to
-import is imported by the command that needs it, so that ``pellucid --help`` answers at once.
-"""
+"""The command ``pellucid``; slow imports happen inside the commands, so that ``--help`` answers at once."""
 
 import os
 import signal
@@ -16,14 +12,14 @@ from pellucid.cli.denoise import denoise_command
 from pellucid.cli.evaluate import evaluate_command
 from pellucid.cli.info import doctor_command, estimate_command, models_command
 from pellucid.cli.lab import app as lab_app
-from pellucid.cli.options import EXIT_INTERRUPTED, complain
+from pellucid.cli.output import print_error
 from pellucid.cli.serve import serve_command
 from pellucid.cli.train import export_command, train_command
-from pellucid.errors import OutputError, PellucidError
+from pellucid.errors import ExitCode, OutputError, PellucidError
 
 app = typer.Typer(
     name="pellucid",
-    help="A noisy image in, a clean image out.",
+    help="Denoise images: a noisy image in, a clean image out.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -65,17 +61,17 @@ app.add_typer(lab_app, name="lab")
 def main() -> NoReturn:
     """Run the command line; every expected error becomes one line on stderr and its exit code."""
     code: int | str | None = 0
-    # To be asked to stop is to be interrupted: half-written files go.
+    # SIGTERM as SIGINT: partial files are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except SystemExit as stop:
         code = stop.code
     except PellucidError as error:
-        complain(error)
+        print_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; python would complain once more while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

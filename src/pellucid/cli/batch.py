@@ -1,45 +1,27 @@
-"""The command ``pellucid batch``.
-
-Arguments enter; a folder of results, and a summary on stdout, leave. What is done to which file `pellucid.batch`
-decides.
-"""
+"""The command ``pellucid batch``."""
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pellucid.cli.options import (
-    EXIT_SOME_FAILED,
-    AsJson,
-    Chroma,
-    Detail,
-    Device,
-    Luma,
-    Model,
-    Overwrite,
-    Precision,
-    Quiet,
-    Sigma,
-    Strength,
-    Threads,
-    Tile,
-    make_settings,
-)
-from pellucid.errors import TooManyFailedError
+from pellucid.cli.options import AsJson, Overwrite, Quiet, with_denoise_options
+from pellucid.cli.output import progress_bar
+from pellucid.errors import ExitCode, TooManyFailedError
+from pellucid.inference.options import DenoiseOptions
 
 if TYPE_CHECKING:
     from pellucid.batch import Batch, Cluster, LedgerEntry
 
-#: Failures that are told of; the report has them all.
-MAX_TOLD = 100
+#: Failures that are printed; the report lists all.
+MAX_PRINTED = 100
 
 
+@with_denoise_options
 def batch_command(
     sources: Annotated[
         list[str],
@@ -49,20 +31,11 @@ def batch_command(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="DST", help="Folder or URL for the results; made if not there.")
     ],
-    model: Model = None,
-    sigma: Sigma = None,
-    strength: Strength = 100.0,
-    luma: Luma = 100.0,
-    chroma: Chroma = 100.0,
-    detail: Detail = 0.0,
+    options: DenoiseOptions,
     suffix: Annotated[
         str | None,
         typer.Option("--suffix", metavar=".EXT", help="What results end in, and their format; default: the source's."),
     ] = None,
-    tile: Tile = None,
-    threads: Threads = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
     ray: Annotated[
         str | None,
         typer.Option(
@@ -77,18 +50,18 @@ def batch_command(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take the noise out of many image files, and go on where a run was stopped.
+    """Denoise many image files; a stopped run can be continued.
 
-    The tree of each folder is mirrored in DST. Files whose names do not say that they are images are passed over, as
-    are hidden files, links to folders, and DST itself. A file that cannot be denoised stops nothing: all failures
-    are told at the end, and the exit code is 3.
+    The tree of each folder is mirrored in DST. Files without an image suffix, hidden files, links to folders and DST
+    itself are skipped. A file that cannot be denoised does not stop the run: failures are listed at the end, and the
+    exit code is 3.
 
-    DST/report.jsonl has a line for every file: its result's path and SHA-256, status, error, noise level and seconds;
-    in an object store, objects DST/report/part-*.jsonl have them. Start the same command again after a stop or a
-    crash: it does what is left, and tries again what failed.
+    DST/report.jsonl gets a line for every file: path and SHA-256 of the result, status, error, noise level, seconds;
+    in an object store, the objects DST/report/part-*.jsonl. After a stop or a crash, run the same command again: it
+    processes the remaining files and retries the failed ones.
 
-    A Parquet file lists files, by paths or URLs, in its column 'path'. With --ray every process works on one file at
-    a time, with --threads processors (one by default); all machines have to see SRC and DST.
+    A Parquet file lists files by paths or URLs in its column 'path'. With --ray each process denoises one file at a
+    time on --threads processors (default: one); all machines must have access to SRC and DST.
 
     Examples:
 
@@ -104,44 +77,34 @@ def batch_command(
     """
     from pellucid.batch import Batch, limit_error_rate, plan_jobs  # noqa: PLC0415
 
-    settings = make_settings(
-        model=model,
-        sigma=sigma,
-        strength=strength,
-        luma=luma,
-        chroma=chroma,
-        detail=detail,
-        tile=tile,
-        threads=threads,
-        device=device,
-        precision=precision,
-    )
-    batch = Batch(plan_jobs(sources, output, suffix=suffix), output, settings, overwrite=overwrite)
+    batch = Batch(plan_jobs(sources, output, suffix=suffix), output, options, overwrite=overwrite)
     counts: Counter[str] = Counter()
     failed: list[LedgerEntry] = []
-    stdout = sys.stdout
+    stdout, n_files, megapixels = sys.stdout, len(batch.jobs), 0.0
     try:
         with (
-            _cluster(ray, threads, batch) as cluster,
-            _bar(len(batch.jobs), show=not quiet) as advance,
+            _cluster(ray, options.n_threads, batch) as cluster,
+            progress_bar(unit=" files", total=n_files, show=not quiet) as update,
             closing(limit_error_rate(max_error_rate, batch.run(cluster))) as records,
         ):
             for record in records:
                 counts[record.status] += 1
-                if record.status == "failed" and len(failed) < MAX_TOLD:
+                megapixels += record.megapixels
+                if record.status == "failed" and len(failed) < MAX_PRINTED:
                     failed.append(record)
                 if as_json:
                     typer.echo(json.dumps(asdict(record)), file=stdout)
-                advance(record)
+                if update is not None:
+                    update(counts.total(), n_files, note=f", {megapixels:.1f} megapixels")
     except TooManyFailedError:
-        _tell_failures(failed, counts["failed"], batch.report)
+        _print_failures(failed, counts["failed"], batch.report)
         raise
     if failed:
-        _tell_failures(failed, counts["failed"], batch.report)
+        _print_failures(failed, counts["failed"], batch.report)
     if not quiet and not as_json:
         typer.echo(_summary(counts, batch.n_done_before, output))
     if failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _cluster(address: str | None, threads: int | None, batch: "Batch") -> "AbstractContextManager[Cluster | None]":
@@ -161,7 +124,7 @@ def _summary(counts: "Counter[str]", n_done_before: int, output: str) -> str:
     return f"{output}  ({', '.join(parts)})"
 
 
-def _tell_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> None:
+def _print_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -173,31 +136,3 @@ def _tell_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> N
     Console(stderr=True, width=None if sys.stderr.isatty() else 10_000, soft_wrap=True).print(table)
     if n_failed > len(failed):
         typer.echo(f"and {n_failed - len(failed)} more: see {report}", err=True)
-
-
-@contextmanager
-def _bar(n_files: int, *, show: bool) -> "Iterator[Callable[[LedgerEntry], None]]":
-    """Show on stderr how many files and megapixels are done, if that is a terminal."""
-    if not show or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files, {task.fields[megapixels]:.1f} megapixels"),
-        TimeRemainingColumn(),
-    )
-    # The time left follows the last minutes: files come in folders, and those of one folder are alike.
-    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=120) as bar:
-        task = bar.add_task("", total=n_files, megapixels=0.0)
-        megapixels = 0.0
-
-        def advance(record: "LedgerEntry") -> None:
-            nonlocal megapixels
-            megapixels += record.megapixels
-            bar.update(task, advance=1, megapixels=megapixels)
-
-        yield advance

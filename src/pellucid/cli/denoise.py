@@ -1,81 +1,52 @@
-"""The command ``pellucid denoise``.
+"""The command ``pellucid denoise``."""
 
-Arguments enter; files, and a summary on stdout, leave. It decides nothing about images: `pellucid.files` does.
-"""
-
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pellucid.cli.options import (
-    EXIT_SOME_FAILED,
-    AsJson,
-    Chroma,
-    Detail,
-    Device,
-    Luma,
-    Model,
-    Overwrite,
-    Precision,
-    Quiet,
-    Sigma,
-    Strength,
-    Threads,
-    Tile,
-    complain,
-    make_settings,
-)
-from pellucid.errors import ParameterError, PellucidError
+from pellucid.cli.options import AsJson, Overwrite, Quiet, with_denoise_options
+from pellucid.cli.output import print_error, print_json, progress_bar
+from pellucid.errors import ExitCode, ParameterError, PellucidError
+from pellucid.inference.options import DenoiseOptions
 
 if TYPE_CHECKING:
-    from pellucid.files import FileResult, Settings
-    from pellucid.inference.tiling import Progress
+    from pellucid.files import FileResult
 
 STREAM = Path("-")
 
 
+@with_denoise_options
 def denoise_command(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Image files; - is standard input.")],
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="A file, or a folder that exists; - is standard output."),
+        typer.Option("--output", "-o", metavar="OUT", help="A file, or an existing folder; - is standard output."),
     ] = None,
-    model: Model = None,
-    sigma: Sigma = None,
-    strength: Strength = 100.0,
-    luma: Luma = 100.0,
-    chroma: Chroma = 100.0,
-    detail: Detail = 0.0,
-    tile: Tile = None,
-    threads: Threads = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    removed: Annotated[
+    options: DenoiseOptions,
+    residual: Annotated[
         Path | None,
         typer.Option(
             "--residual",
             metavar="OUT",
-            help="Draw what was taken out of one image, four times as strong about the middle gray. A TIFF gets exact "
+            help="Draw what was removed from one image, amplified four times around middle gray. A TIFF gets the exact "
             "values, as fractions of the range.",
         ),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take the images in folders too.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that are there.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Process directories recursively.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip existing outputs.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take the noise out of image files.
+    """Denoise image files.
 
-    The result lies beside the input as NAME_denoised, in the input's format and depth, with its metadata. Images too
-    large for memory are read and written row by row.
+    The result is written beside the input as NAME_denoised, in the input's format and bit depth, with its metadata.
+    Images too large for memory are read and written row by row.
 
     Examples:
 
@@ -93,71 +64,62 @@ def denoise_command(
 
     if skip_existing and overwrite:
         raise ParameterError("--skip-existing and --overwrite: give one of them")
-    settings = make_settings(
-        model=model,
-        sigma=sigma,
-        strength=strength,
-        luma=luma,
-        chroma=chroma,
-        detail=detail,
-        tile=tile,
-        threads=threads,
-        device=device,
-        precision=precision,
-    )
-    say: Callable[[FileResult], None] = (lambda _: None) if quiet else (_say_json if as_json else _say)
-    if removed is not None and (len(inputs) != 1 or STREAM in (*inputs, output) or inputs[0].is_dir()):
-        raise ParameterError(f"--residual {removed}: of one image file at a time: name one input, and no stream")
+    report: Callable[[FileResult], None]
+    report = (lambda _: None) if quiet else ((lambda result: print_json(asdict(result))) if as_json else _print_result)
+    if residual is not None and (len(inputs) != 1 or STREAM in (*inputs, output) or inputs[0].is_dir()):
+        raise ParameterError(f"--residual {residual}: needs one input file, and no stream")
     if STREAM in inputs or output == STREAM:
-        _denoise_stream(inputs, output, settings, say, overwrite=overwrite)
+        _denoise_stream(inputs, output, options, report, overwrite=overwrite)
         return
     pairs = plan_files(inputs, output, recursive=recursive)
     if skip_existing:
         pairs = [(source, target) for source, target in pairs if not target.exists()]
     _denoise_files(
-        pairs, settings, say, overwrite=overwrite, removed=removed, make_folders=recursive, show_bar=not quiet
+        pairs, options, report, overwrite=overwrite, residual=residual, make_folders=recursive, show_bar=not quiet
     )
 
 
 def _denoise_files(
     pairs: list[tuple[Path, Path]],
-    settings: "Settings",
-    say: "Callable[[FileResult], None]",
+    options: DenoiseOptions,
+    report: "Callable[[FileResult], None]",
     *,
     overwrite: bool,
-    removed: Path | None,
+    residual: Path | None,
     make_folders: bool,
     show_bar: bool,
 ) -> None:
-    """Denoise each file; go on past files that fail, and say at the end that some did."""
+    """Denoise each file; continue after failures, and exit with their code at the end."""
     from pellucid.files import FileDenoiser  # noqa: PLC0415
     from pellucid.paths import make_folder  # noqa: PLC0415
 
-    denoiser = FileDenoiser(settings)
-    failed: list[PellucidError] = []
+    denoiser = FileDenoiser(options)
+    n_failed = 0
     for source, target in pairs:
         try:
             if make_folders:
                 make_folder(target.parent)
-            with _bar(source.name, show=show_bar) as progress:
-                result = denoiser.denoise_file(source, target, overwrite=overwrite, progress=progress, removed=removed)
+            with progress_bar(source.name, show=show_bar) as progress:
+                result = denoiser.denoise_file(
+                    source, target, overwrite=overwrite, progress=progress, residual=residual
+                )
         except PellucidError as error:
             if len(pairs) == 1:
                 raise
-            complain(error)
-            failed.append(error)
+            print_error(error)
+            n_failed += 1
         else:
-            say(result)
-    if failed:
-        typer.echo(f"pellucid: {len(failed)} of {len(pairs)} files failed", err=True)
-        raise typer.Exit(EXIT_SOME_FAILED)
+            report(result)
+    if n_failed:
+        typer.echo(f"pellucid: {n_failed} of {len(pairs)} files failed", err=True)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _denoise_stream(
     inputs: list[Path],
     output: Path | None,
-    settings: "Settings",
-    say: "Callable[[FileResult], None]",
+    options: DenoiseOptions,
+    report: "Callable[[FileResult], None]",
     *,
     overwrite: bool,
 ) -> None:
@@ -166,9 +128,9 @@ def _denoise_stream(
     from pellucid.files import FileDenoiser  # noqa: PLC0415
 
     if len(inputs) != 1:
-        raise ParameterError("-: one image at a time can be streamed: name one input")
+        raise ParameterError("-: only one image at a time can be streamed: name one input")
     source = sys.stdin.buffer.read() if inputs[0] == STREAM else inputs[0]
-    denoiser = FileDenoiser(settings)
+    denoiser = FileDenoiser(options)
     if output is None or output == STREAM:
         encoded, _ = denoiser.denoise_bytes(source)
         sys.stdout.buffer.write(encoded)
@@ -177,30 +139,11 @@ def _denoise_stream(
     io.check_target(output, overwrite=overwrite)
     encoded, result = denoiser.denoise_bytes(source, io.SUFFIXES[output.suffix.lower()])
     io.write_bytes(encoded, output, overwrite=overwrite)
-    say(replace(result, target=str(output)))
+    report(replace(result, target=str(output)))
 
 
-def _say(result: "FileResult") -> None:
+def _print_result(result: "FileResult") -> None:
     levels = sorted(result.sigmas)
     spread = f"{levels[0]:.1f}" if len(levels) == 1 else f"{levels[0]:.1f} to {levels[-1]:.1f}, {len(levels)} pages"
     how = "estimated" if result.is_estimated else "given"
     typer.echo(f"{result.target}  (noise {spread} {how}, {result.width_px}x{result.height_px}, {result.seconds:.1f} s)")
-
-
-def _say_json(result: "FileResult") -> None:
-    typer.echo(json.dumps(asdict(result)))
-
-
-@contextmanager
-def _bar(name: str, *, show: bool) -> "Iterator[Progress | None]":
-    """Show a bar on stderr while tiles are worked on, if that is a terminal."""
-    if not show or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda n_done, n_tiles: bar.update(task, completed=n_done, total=n_tiles)

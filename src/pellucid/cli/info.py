@@ -1,27 +1,15 @@
-"""The commands that change no file: ``estimate``, ``models`` and ``doctor``.
+"""The commands that write no image: ``estimate``, ``models`` and ``doctor``."""
 
-Arguments enter; what was asked for is printed on stdout.
-"""
-
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pellucid.cli.options import (
-    EXIT_SOME_FAILED,
-    AsJson,
-    Device,
-    Model,
-    Overwrite,
-    Precision,
-    Threads,
-    complain,
-    max_pixels,
-)
-from pellucid.errors import ParameterError, PellucidError
+from pellucid.cli.options import AsJson, Device, Model, Overwrite, Precision, Threads, max_pixels
+from pellucid.cli.output import print_error, print_json
+from pellucid.errors import ExitCode, ParameterError, PellucidError
+from pellucid.inference.options import DenoiseOptions
 
 
 def estimate_command(
@@ -32,8 +20,8 @@ def estimate_command(
         typer.Option(
             "--map",
             metavar="OUT",
-            help="Draw how strong the noise is at each place of one image: white is 25.5. A TIFF gets exact values, as "
-            "fractions of the range.",
+            help="Draw the noise map of one image: white is 25.5. A TIFF gets the exact values, as fractions of the "
+            "range.",
         ),
     ] = None,
     model: Model = None,
@@ -41,7 +29,7 @@ def estimate_command(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate how strong the noise in images is.
+    """Estimate the noise level of images.
 
     Prints the standard deviation on the 0..255 scale, whatever the file's depth: what --sigma takes.
 
@@ -53,11 +41,11 @@ def estimate_command(
 
       pellucid estimate night.jpg --map noise.png
     """
-    from pellucid.files import FileDenoiser, Settings  # noqa: PLC0415
+    from pellucid.files import FileDenoiser  # noqa: PLC0415
 
     if map_to is not None and len(inputs) != 1:
-        raise ParameterError(f"--map {map_to}: one image at a time can be drawn: name one input")
-    denoiser = FileDenoiser(Settings(model=model, n_threads=threads, max_pixels=max_pixels()))
+        raise ParameterError(f"--map {map_to}: only one image at a time can be drawn: name one input")
+    denoiser = FileDenoiser(DenoiseOptions(model=model, n_threads=threads, max_pixels=max_pixels()))
     failed = 0
     for path in inputs:
         try:
@@ -68,23 +56,23 @@ def estimate_command(
         except PellucidError as error:
             if len(inputs) == 1:
                 raise
-            complain(error)
+            print_error(error)
             failed += 1
             continue
-        _tell_levels(path, [round(255 * sigma, 2) for sigma in found], as_json=as_json)
+        _print_levels(path, [round(255 * sigma, 2) for sigma in found], as_json=as_json)
     if failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _tell_levels(path: Path, sigmas: list[float], *, as_json: bool) -> None:
+def _print_levels(path: Path, sigmas: list[float], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"source": str(path), "sigmas": sigmas}))
+        print_json({"source": str(path), "sigmas": sigmas})
     else:
         typer.echo(f"{path}  {'  '.join(f'{sigma:.2f}' for sigma in sigmas)}")
 
 
 def models_command(*, as_json: AsJson = False) -> None:
-    """List the models that come with pellucid.
+    """List the bundled models.
 
     Examples:
 
@@ -98,7 +86,7 @@ def models_command(*, as_json: AsJson = False) -> None:
         if as_json:
             fields = asdict(card)
             fields["folder"] = str(card.folder)
-            typer.echo(json.dumps(fields))
+            print_json(fields)
         else:
             channels = "colour" if card.channels == 3 else "gray"
             typer.echo(
@@ -110,7 +98,7 @@ def models_command(*, as_json: AsJson = False) -> None:
 def doctor_command(
     *, threads: Threads = None, device: Device = "auto", precision: Precision = "auto", as_json: AsJson = False
 ) -> None:
-    """Say what pellucid runs on, and time it on an image made on the spot.
+    """Show versions, device and precision, and time a self-test.
 
     Examples:
 
@@ -122,7 +110,7 @@ def doctor_command(
 
     report = examine(device=device, precision=precision, n_threads=threads)
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     for key, value in asdict(report).items():
         typer.echo(f"{key.replace('_', ' '):<22}{_shown(value)}")

@@ -1,90 +1,55 @@
-"""What the commands share: options, the pixel limit, and how an error is told.
+"""Options that commands share, made from the one list of denoising options."""
 
-It loads nothing heavy, since every command imports it.
-"""
-
+import functools
+import inspect
 import os
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from pellucid.errors import ParameterError, PellucidError
+from pellucid.errors import ParameterError
+from pellucid.inference.options import PRESENTATIONS, DenoiseOptions, default_in_user_units
 
-if TYPE_CHECKING:
-    from pellucid.files import Settings
+#: The types that the command line converts to.
+_TYPES: dict[str, Any] = {"model": str | None, "sigma": float | None, "tile_px": int, "n_threads": int | None}
 
-EXIT_SOME_FAILED, EXIT_INTERRUPTED = 3, 130
 
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", metavar="N", envvar="PELLUCID_NUM_THREADS", help="Processors to use; default: all."),
-]
-Device = Annotated[str, typer.Option("--device", envvar="PELLUCID_DEVICE", help="auto, cpu, gpu or npu.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the network's arithmetic: auto, fp32 or bf16.")]
+def option(name: str, *default: Any) -> Any:
+    """Return the command-line option for a field of DenoiseOptions."""
+    shown = PRESENTATIONS[name]
+    return typer.Option(*default, *shown.flags, metavar=shown.metavar, envvar=shown.envvar, help=shown.help)
+
+
+Model = Annotated[str | None, option("model")]
+Threads = Annotated[int | None, option("n_threads")]
+Device = Annotated[str, option("device")]
+Precision = Annotated[str, option("precision")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-Model = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME", help="A model's name or folder; see 'pellucid models'.")
-]
-Sigma = Annotated[
-    float | None,
-    typer.Option("--sigma", "-s", metavar="S", help="Noise level, 0..55 of 255; default: estimated."),
-]
-Strength = Annotated[
-    float, typer.Option("--strength", metavar="0..100", help="How much of the noise to take out, in percent.")
-]
-Luma = Annotated[
-    float, typer.Option("--luma", metavar="0..100", help="The same for brightness alone; times --strength.")
-]
-Chroma = Annotated[
-    float, typer.Option("--chroma", metavar="0..100", help="The same for colour alone; times --strength.")
-]
-Detail = Annotated[
-    float,
-    typer.Option("--detail", metavar="0..100", help="Give back so much of what was taken out of edges and texture."),
-]
-Tile = Annotated[
-    int | None, typer.Option("--tile", metavar="PX", help="Side of a tile; smaller ones need less memory.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def make_settings(
-    *,
-    model: str | None,
-    sigma: float | None,
-    strength: float,
-    luma: float,
-    chroma: float,
-    detail: float,
-    tile: int | None,
-    threads: int | None,
-    device: str,
-    precision: str,
-) -> "Settings":
-    """Bring what the command line says of how files are denoised to the library's scales."""
-    from pellucid.files import Settings  # noqa: PLC0415
-    from pellucid.inference.denoiser import DEFAULT_TILE_PX  # noqa: PLC0415
+def with_denoise_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter ``options`` by an option for each field of DenoiseOptions that has a flag."""
+    names = [name for name, shown in PRESENTATIONS.items() if shown.flags]
+    expanded = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name != "options":
+            expanded.append(parameter)
+            continue
+        for name in names:
+            default = default_in_user_units(name)
+            kind = _TYPES.get(name, type(default))
+            expanded.append(parameter.replace(name=name, default=option(name, default), annotation=kind))
 
-    return Settings(
-        model=model,
-        sigma=None if sigma is None else sigma / 255,
-        strength=_percent("strength", strength),
-        luma=_percent("luma", luma),
-        chroma=_percent("chroma", chroma),
-        detail=_percent("detail", detail),
-        tile_px=DEFAULT_TILE_PX if tile is None else tile,
-        device=device,
-        precision=precision,
-        n_threads=threads,
-        max_pixels=max_pixels(),
-    )
+    @functools.wraps(command)
+    def expand(*arguments: Any, **given: Any) -> None:
+        values = {name: given.pop(name) for name in names}
+        command(*arguments, **given, options=DenoiseOptions.from_user_units({**values, "max_pixels": max_pixels()}))
 
-
-def _percent(name: str, value: float) -> float:
-    if not 0 <= value <= 100:
-        raise ParameterError(f"{name} {value}: give a number from 0 to 100")
-    return value / 100
+    expand.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]
+    return expand
 
 
 def max_pixels() -> int | None:
@@ -97,10 +62,5 @@ def max_pixels() -> int | None:
     except ValueError:
         value = 0
     if value < 1:
-        raise ParameterError(f"PELLUCID_MAX_PIXELS '{text}': give a whole number of pixels")
+        raise ParameterError(f"PELLUCID_MAX_PIXELS '{text}': give a positive integer")
     return value
-
-
-def complain(error: PellucidError) -> None:
-    """Tell an error in one line on stderr."""
-    typer.echo(f"pellucid: {error}", err=True)

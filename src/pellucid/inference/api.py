@@ -5,47 +5,34 @@ An array enters, a clean one or the level of its noise leaves. The networks are 
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pellucid.inference.arrays import Range, view_image
 from pellucid.inference.denoiser import Denoiser
+from pellucid.inference.options import ResultOptions, explicit_options
 from pellucid.inference.registry import DEFAULT_NAMES
 from pellucid.inference.row_buffer import Array
 
 
+@explicit_options
 def denoise(
     image: ArrayLike,
     *,
-    sigma: float | ArrayLike | None = None,
-    strength: float = 1.0,
-    luma: float = 1.0,
-    chroma: float = 1.0,
-    detail: float = 0.0,
     model: str | Path | None = None,
     channel_axis: int | None = -1,
     data_range: Range = None,
+    **options: Unpack[ResultOptions],
 ) -> Array:
-    """Take the noise out of an image.
+    """Denoise an image.
 
     Parameters
     ----------
     image : array, shape (H, W, C) by default
         Any real dtype: numpy arrays, and whatever numpy can make one of (PIL images, torch tensors). A two-dimensional
         array is a gray image.
-    sigma : float or array of shape (H, W), optional
-        Standard deviation of the noise as a fraction of the range (25/255 is what papers call 25), one for all pixels
-        or one for each; 0 everywhere returns the image unchanged. Default: estimated from the image.
-    strength : float
-        0 returns the image unchanged, 1 takes out all the noise that the network sees; between, the two are blended.
-    luma, chroma : float
-        The same for brightness and for colour by themselves, times `strength`. Of what the network takes out of an
-        image of three channels, brightness is the part that is the same in all three, weighted as in ITU-R BT.601.
-        In all other images `chroma` is of no effect.
-    detail : float
-        From 0 to 1: how much of the brightness that was taken out of edges and texture is given back; flat places stay
-        as they are. See :func:`residual.without_detail`.
     model : str or Path, optional
         A model's name or folder. Default: the bundled colour model for three channels; for any other number the gray
         model, channel by channel.
@@ -54,6 +41,8 @@ def denoise(
     data_range : float or (float, float), optional
         The largest value, or the smallest and the largest. Default: the whole range of an unsigned integer dtype; for
         floats [0, 1], or the image's own smallest and largest value if these lie more than 1 outside of it.
+    **options
+        sigma, strength, luma, chroma, detail: see :class:`DenoiseOptions`.
 
     Returns
     -------
@@ -79,16 +68,7 @@ def denoise(
     if model is None:
         n_channels = view_image(pixels, channel_axis, data_range).pixels.shape[2]
         model = DEFAULT_NAMES[3 if n_channels == 3 else 1]
-    return _cached_denoiser(str(model)).denoise(
-        pixels,
-        sigma=sigma,
-        strength=strength,
-        luma=luma,
-        chroma=chroma,
-        detail=detail,
-        channel_axis=channel_axis,
-        data_range=data_range,
-    )
+    return _cached_denoiser(str(model)).denoise(pixels, channel_axis=channel_axis, data_range=data_range, **options)
 
 
 @lru_cache(maxsize=2)

@@ -7,16 +7,15 @@ knows nothing of networks or tiles.
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.errors import ParameterError
 from pellucid.inference.row_buffer import Array
 
 #: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _ITSELF = np.ones(1, np.float32)
 
-#: Pixels to each side by which :func:`without_detail` tells structure,
+#: Pixels to each side by which :func:`restore_detail` tells structure,
 DETAIL_REACH_PX = 2
-#: and that have to be gray for :func:`without_tint` to call one so.
+#: and that have to be gray for :func:`keep_gray` to call one so.
 GRAY_REACH_PX = 2
 
 
@@ -40,15 +39,7 @@ def subtracted(window: Array, residual: NDArray[np.float32], data_range: tuple[f
     return restored
 
 
-def checked_shares(strength: float, luma: float, chroma: float, detail: float) -> tuple[float, float]:
-    """Give how much is taken out of brightness and of colour."""
-    for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma), ("detail", detail)):
-        if not 0 <= value <= 1:
-            raise ParameterError(f"{name} {value}: give a number from 0 to 1")
-    return float(strength * luma), float(strength * chroma)
-
-
-def weighed(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray[np.float32]:
+def weight_luma_chroma(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray[np.float32]:
     """Weigh the brightness and the colour of what is to be taken out, (H, W, C); in place where that can be."""
     if residual.shape[2] != 3 or luma == chroma:
         residual *= np.float32(luma)
@@ -57,7 +48,7 @@ def weighed(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArra
     return np.float32(chroma) * residual + np.float32(luma - chroma) * brightness
 
 
-def without_detail(
+def restore_detail(
     residual: NDArray[np.float32], noisy: NDArray[np.float32], level: NDArray[np.float32], detail: float
 ) -> NDArray[np.float32]:
     r"""Leave in the image some of the brightness that would be taken out where the image has structure.
@@ -89,7 +80,7 @@ def without_detail(
     return residual - kept
 
 
-def without_tint(residual: NDArray[np.float32], window: Array) -> NDArray[np.float32]:
+def keep_gray(residual: NDArray[np.float32], window: Array) -> NDArray[np.float32]:
     """Take the same out of all colours where the image has none, so that black and white stays black and white.
 
     Where all pixels within `GRAY_REACH_PX` have three equal values, which they do not have by chance in a photograph in

@@ -5,8 +5,9 @@ the top to the bottom, and leave. It knows nothing of files.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,22 +17,19 @@ from pellucid.inference.arrays import Range, View, channel_groups, restore_axis,
 from pellucid.inference.blending import (
     DETAIL_REACH_PX,
     GRAY_REACH_PX,
-    checked_shares,
+    keep_gray,
     normalized,
+    restore_detail,
     subtracted,
-    weighed,
-    without_detail,
-    without_tint,
+    weight_luma_chroma,
 )
 from pellucid.inference.engine import Network
-from pellucid.inference.noise_estimation import LevelMeter, estimate_noise
-from pellucid.inference.noise_map import AVERAGED, CELL_PX, see_noise, settled_maps
+from pellucid.inference.noise_estimation import RunningRMS, estimate_noise
+from pellucid.inference.noise_map import AVERAGED, CELL_PX, estimate_cells, smooth_noise_map
+from pellucid.inference.options import DEFAULT_TILE_PX, DenoiseOptions, ResultOptions, explicit_options
 from pellucid.inference.registry import DEFAULT_NAMES, ModelCard, find_model
-from pellucid.inference.row_buffer import Array, PassingRows, Rows, read_twice
+from pellucid.inference.row_buffer import Array, RowBuffer, Rows, read_twice
 from pellucid.inference.tiling import Progress, apply_tiled, check_tile
-
-#: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
-DEFAULT_TILE_PX = 1280
 
 
 class Denoiser:
@@ -75,50 +73,46 @@ class Denoiser:
         self.tile_px = tile_px
         self.network = Network(self.card, device=device, precision=precision, n_threads=n_threads)
 
+    @explicit_options
     def denoise(
         self,
         image: ArrayLike,
         *,
-        sigma: float | ArrayLike | None = None,
-        strength: float = 1.0,
-        luma: float = 1.0,
-        chroma: float = 1.0,
-        detail: float = 0.0,
         channel_axis: int | None = -1,
         data_range: Range = None,
         progress: Progress | None = None,
-        meter: LevelMeter | None = None,
+        meter: RunningRMS | None = None,
+        **options: Unpack[ResultOptions],
     ) -> Array:
         """Take the noise out of an image.
 
         Parameters
         ----------
-        image, sigma, strength, luma, chroma, detail, channel_axis, data_range
-            As of :func:`pellucid.denoise`. An image whose channels are not the model's is refused by a colour model; a
+        image, channel_axis, data_range
+            See :func:`pellucid.denoise`. An image whose channels are not the model's is refused by a colour model; a
             gray model takes each channel by itself.
         progress : callable, optional
             Called as ``progress(n_done, n_tiles)``.
-        meter : LevelMeter, optional
+        meter : RunningRMS, optional
             Told the noise level of all that was denoised.
+        **options
+            sigma, strength, luma, chroma, detail: see :class:`DenoiseOptions`.
 
         Returns
         -------
         ndarray
             Of the image's shape and dtype.
         """
+        chosen = DenoiseOptions(**options)
         pixels = np.asarray(image)
         view = view_image(pixels, channel_axis, data_range)
-        if sigma is None and not self.sees_noise:
-            sigma = self._statistical_sigma(view)
+        if chosen.sigma is None and not self.has_estimator:
+            chosen = replace(chosen, sigma=self._statistical_sigma(view))
         strips = self.denoise_rows(
             view.pixels,
             n_channels=view.pixels.shape[2],
             data_range=(view.low, view.high),
-            sigma=sigma,
-            strength=strength,
-            luma=luma,
-            chroma=chroma,
-            detail=detail,
+            options=chosen,
             progress=progress,
             meter=meter,
         )
@@ -139,9 +133,9 @@ class Denoiser:
             estimator, the root mean square of its map; of others, see `noise_level.estimate_noise`.
         """
         view = view_image(np.asarray(image), channel_axis, data_range)
-        if not self.sees_noise:
+        if not self.has_estimator:
             return self._statistical_sigma(view)
-        meter = LevelMeter()
+        meter = RunningRMS()
         for strip in self._view_levels(view):
             meter.add(strip)
         return meter.sigma
@@ -171,7 +165,7 @@ class Denoiser:
         return level[..., 0]
 
     @property
-    def sees_noise(self) -> bool:
+    def has_estimator(self) -> bool:
         """Whether the model has a noise estimator."""
         return self.card.estimator is not None
 
@@ -206,22 +200,22 @@ class Denoiser:
             raise ParameterError(
                 f"model '{self.card.name}' has no noise estimator: choose model 'photo', or 'photo-gray' for gray"
             )
-        strips = self._seen(image, self._groups(n_channels), data_range, progress)
+        strips = self._estimated_levels(image, self._groups(n_channels), data_range, progress)
         return (np.sqrt(np.mean(np.square(strip), axis=2, keepdims=True, dtype=np.float32)) for strip in strips)
 
-    def _seen(
+    def _estimated_levels(
         self, image: Rows, groups: list[slice], data_range: tuple[float, float], progress: Progress | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """Yield strips of the maps that the network is told, one for each group of channels: (h, W, n)."""
 
         def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
             parts = (normalized(window[..., group], data_range) for group in groups)
-            return np.concatenate([see_noise(part, self.network.estimate) for part in parts], axis=2)
+            return np.concatenate([estimate_cells(part, self.network.estimate) for part in parts], axis=2)
 
         tiles = {"tile_px": self.tile_px, **self._sight(), "cell_px": CELL_PX}
         seen = apply_tiled(see, (image,), **tiles, progress=progress)
         shape = image.shape[0], image.shape[1], len(groups)
-        return settled_maps(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
+        return smooth_noise_map(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
 
     def _groups(self, n_channels: int) -> list[slice]:
         """Tell which channels the network takes together."""
@@ -249,13 +243,9 @@ class Denoiser:
         *,
         n_channels: int,
         data_range: tuple[float, float],
-        sigma: float | ArrayLike | None,
-        strength: float = 1.0,
-        luma: float = 1.0,
-        chroma: float = 1.0,
-        detail: float = 0.0,
+        options: DenoiseOptions,
         progress: Progress | None = None,
-        meter: LevelMeter | None = None,
+        meter: RunningRMS | None = None,
     ) -> Iterator[Array]:
         """Take the noise out of an image that need not be in memory.
 
@@ -267,8 +257,10 @@ class Denoiser:
             The first so many of the C channels are denoised, further ones (alpha) pass as they are.
         data_range : (float, float)
             The smallest and the largest value.
-        sigma, strength, luma, chroma, detail, progress, meter
-            As of :meth:`denoise`; models without a noise estimator have to be told the noise level.
+        options : DenoiseOptions
+            Models without a noise estimator need its sigma.
+        progress, meter
+            See :meth:`denoise`.
 
         Returns
         -------
@@ -281,16 +273,18 @@ class Denoiser:
             As :meth:`denoise`, before anything is taken from `image`.
         """
         groups = self._groups(n_channels)
-        shares = checked_shares(strength, luma, chroma, detail)
+        weights, sigma, detail = options.weights, options.sigma, options.detail
         size = image.shape[0], image.shape[1]
         levels: Rows
-        if sigma is None and self.sees_noise and any(shares):
+        if sigma is None and self.has_estimator and any(weights):
             first, image = read_twice(image)
-            levels = PassingRows(self._seen(first, groups, data_range), (*size, len(groups)), np.dtype(np.float32))
+            levels = RowBuffer(
+                self._estimated_levels(first, groups, data_range), (*size, len(groups)), np.dtype(np.float32)
+            )
         else:
-            level = self._level(0.0 if sigma is None and self.sees_noise else sigma, size)
+            level = self._level(0.0 if sigma is None and self.has_estimator else sigma, size)
             levels = np.broadcast_to(level, (*size, len(groups)))
-            groups = groups if any(shares) and level.any() else []
+            groups = groups if any(weights) and level.any() else []
 
         def clean(told: NDArray[np.float32], window: Array, *, kept: tuple[slice, slice]) -> Array:
             cleaned = window.copy()
@@ -301,9 +295,9 @@ class Denoiser:
                 if not level.any():
                     continue
                 noisy = normalized(window[..., group], data_range)
-                residual = without_detail(self.network(noisy, level), noisy, level, detail)
+                residual = restore_detail(self.network(noisy, level), noisy, level, detail)
                 # Where there is no noise, nothing is taken out, whatever is around.
-                residual = without_tint(weighed(residual, *shares), window[..., group]) * (level > 0)
+                residual = keep_gray(weight_luma_chroma(residual, *weights), window[..., group]) * (level > 0)
                 cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 
@@ -326,8 +320,8 @@ class Denoiser:
             )
         if level.max() > self.card.sigma_max / 255 * 1.0001:
             raise ParameterError(
-                f"sigma {level.max() * 255:.4g}: model '{self.card.name}' knows noise up to {self.card.sigma_max:g} "
-                "(on the 0..255 scale): give at most that"
+                f"sigma must be in [0, {self.card.sigma_max:g}] for model '{self.card.name}' "
+                f"(got {level.max() * 255:.4g}, on the 0..255 scale)"
             )
         return np.broadcast_to(level[..., None] if level.ndim else level, (*shape, 1))
 

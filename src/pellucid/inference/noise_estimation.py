@@ -36,7 +36,7 @@ ROWS_AT_ONCE = 256
 TEXTURE = {1: {1: 0.0}, 3: {1: 0.0, 2: 4.0, 4: 10.0}}
 
 
-class LevelMeter:
+class RunningRMS:
     """The root mean square of a noise level that is told piece by piece.
 
     Parameters

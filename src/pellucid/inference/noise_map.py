@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.inference.row_buffer import Array, PassingRows
+from pellucid.inference.row_buffer import Array, RowBuffer
 from pellucid.inference.tiling import apply_tiled
 
 #: Side of the cells whose pixels are compared with those around; a map is alike within each.
@@ -42,7 +42,7 @@ FLAT_SHARE, FLAT, FLATTENED = 0.1, 2 / 255, 3.0
 Level = NDArray[np.float32]
 
 
-def see_noise(noisy: Level, estimate: Callable[[Level], Level]) -> Level:
+def estimate_cells(noisy: Level, estimate: Callable[[Level], Level]) -> Level:
     """Say what a network sees of the noise in each cell, and how strong it can be at most.
 
     Parameters
@@ -94,7 +94,7 @@ def deviation_bound(noisy: Level) -> Level:
     return np.sqrt(np.where(variance > ROUNDING**2, variance, 0)).astype(np.float32)
 
 
-def settled_maps(
+def smooth_noise_map(
     seen: Iterator[Level], shape: tuple[int, int, int], *, n_channels: int, tile_px: int
 ) -> Iterator[Level]:
     """Settle what a network sees of the noise about each pixel by what it sees around.
@@ -102,7 +102,7 @@ def settled_maps(
     Parameters
     ----------
     seen : iterator of ndarray, each (h, w, 2n), float32
-        Strips of what :func:`see_noise` gives for each of n groups of channels, from the top to the bottom.
+        Strips of what :func:`estimate_cells` gives for each of n groups of channels, from the top to the bottom.
     shape : (int, int, int)
         H and W of the image, and n.
     n_channels : int
@@ -117,7 +117,7 @@ def settled_maps(
     """
     height, width, n_maps = shape
     in_cells = (-(-height // CELL_PX), -(-width // CELL_PX), 2 * n_maps)
-    cells = PassingRows(seen, in_cells, np.dtype(np.float32))
+    cells = RowBuffer(seen, in_cells, np.dtype(np.float32))
     halo = REACH_PX // CELL_PX
     tile = max(tile_px // CELL_PX // AVERAGED * AVERAGED, 2 * halo + AVERAGED)
     n_left = height

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 class Rows(Protocol):
-    """An image (H, W, C) of which rows are taken in order: an array, or `PassingRows`."""
+    """An image (H, W, C) of which rows are taken in order: an array, or `RowBuffer`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -28,7 +28,7 @@ class Rows(Protocol):
         """Take rows ``start:stop``."""
 
 
-class PassingRows:
+class RowBuffer:
     """An image that comes in bands, of which only the rows taken last are held.
 
     Taking rows ``start:stop`` lets go of all rows above `start`, and overwrites what was taken before.
@@ -81,7 +81,7 @@ def read_twice(image: Rows) -> tuple[Rows, Rows]:
     if isinstance(image, np.ndarray):
         return image, image
     ahead = _Remembered(image)
-    return ahead, PassingRows(ahead.bands(), (image.shape[0], image.shape[1], image.shape[2]), image.dtype)
+    return ahead, RowBuffer(ahead.bands(), (image.shape[0], image.shape[1], image.shape[2]), image.dtype)
 
 
 class _Remembered:

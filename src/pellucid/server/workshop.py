@@ -17,8 +17,9 @@ import numpy as np
 
 from pellucid import io
 from pellucid.errors import PellucidError
-from pellucid.files import FileDenoiser, FileResult, Settings
-from pellucid.inference.noise_estimation import LevelMeter
+from pellucid.files import FileDenoiser, FileResult
+from pellucid.inference.noise_estimation import RunningRMS
+from pellucid.inference.options import DenoiseOptions
 from pellucid.inference.registry import DEFAULT_NAMES
 from pellucid.inference.tiling import Progress
 from pellucid.server.errors import ProblemError, problem_of
@@ -35,7 +36,7 @@ class _WatchedDenoiser(FileDenoiser):
     on_progress: Progress | None = None
     pictures: tuple[io.Picture, io.Picture] | None = None
 
-    def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[LevelMeter], str]:
+    def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[RunningRMS], str]:
         after, levels, model = super()._denoise(picture, progress or self.on_progress)
         self.pictures = (picture, after)
         return after, levels, model
@@ -51,7 +52,7 @@ class Workshop:
     """
 
     def __init__(self, *, n_threads: int, max_pixels: int) -> None:
-        self._settings = Settings(n_threads=n_threads, max_pixels=max_pixels)
+        self._settings = DenoiseOptions(n_threads=n_threads, max_pixels=max_pixels)
         self._denoiser = _WatchedDenoiser(self._settings)
 
     def warm_up(self) -> None:
@@ -92,7 +93,7 @@ class Workshop:
 
     def _denoise(self, job: Frame, report: Report) -> None:
         denoiser, wanted = self._denoiser, job.fields
-        denoiser.settings = replace(
+        denoiser.options = replace(
             self._settings,
             model=wanted["model"],
             sigma=None if wanted["sigma"] is None else wanted["sigma"] / 255,
@@ -113,7 +114,7 @@ class Workshop:
 
     def _estimate(self, job: Frame, report: Report) -> None:
         picture = io.read(job.content, max_pixels=self._settings.max_pixels)
-        self._denoiser.settings = self._settings
+        self._denoiser.options = self._settings
         seer = self._denoiser.denoiser(picture.header.n_channels)
         sigmas = [round(255 * seer.estimate(page), 2) for page in picture.pages]
         width_px, height_px = upright_size(picture)

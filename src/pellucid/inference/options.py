@@ -1,0 +1,215 @@
+"""The options of denoising: the one list from which library, command, batches and server take theirs."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar
+
+from pellucid.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Side of a tile with its halo. Larger ones waste less on halos and need more memory.
+DEFAULT_TILE_PX = 1280
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """How an option is shown to users.
+
+    Attributes
+    ----------
+    group : {'result', 'engine', 'limit'}
+        What it changes: the result, how the network is run, or what is refused.
+    help : str
+    scale : float
+        Users' numbers (command line, web API) are the library's times this: 100 for percent, 255 for noise levels.
+    low, high : float, optional
+        Bounds in the library's unit.
+    flags : tuple of str
+        On the command line; none where it has no flag.
+    metavar, envvar : str, optional
+    """
+
+    group: Literal["result", "engine", "limit"]
+    help: str
+    scale: float = 1.0
+    low: float | None = None
+    high: float | None = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    envvar: str | None = None
+
+    def check(self, name: str, value: float, scale: float = 1.0) -> None:
+        """Refuse a number out of bounds; `scale` is that of the unit in which it is given."""
+        low = -math.inf if self.low is None else self.low * scale
+        high = math.inf if self.high is None else self.high * scale
+        if not low <= value <= high:
+            bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+            raise ParameterError(f"{name} {value:g}: give a number {bounds}")
+
+
+def _option(default: Any, **presentation: Any) -> Any:
+    return field(default=default, metadata={"presentation": Presentation(**presentation)})
+
+
+def _share(default: float, flag: str, text: str) -> Any:
+    return _option(default, group="result", help=text, scale=100.0, low=0.0, high=1.0, flags=(flag,), metavar="0..100")
+
+
+class ResultOptions(TypedDict, total=False):
+    """The options of :class:`DenoiseOptions` that change the result, as keyword arguments."""
+
+    sigma: "float | ArrayLike | None"
+    strength: float
+    luma: float
+    chroma: float
+    detail: float
+
+
+@dataclass(frozen=True)
+class DenoiseOptions:
+    """How to denoise.
+
+    Attributes
+    ----------
+    model : str or Path, optional
+        A model's name or folder. Default: the bundled model for the image's channels.
+    sigma : float or array of shape (H, W), optional
+        Standard deviation of the noise as a fraction of the range (25/255 is what papers call 25), one for all pixels
+        or, for arrays only, one for each; 0 everywhere returns the image unchanged. Default: estimated from the image.
+    strength : float
+        0 returns the image unchanged, 1 removes all the noise that the network finds; between, the two are blended.
+    luma, chroma : float
+        The same for brightness and for colour alone, times `strength`. Of what is removed from an image of three
+        channels, brightness is the part that is the same in all three, weighted as in ITU-R BT.601. `chroma` has no
+        effect on other images.
+    detail : float
+        From 0 to 1: how much of the brightness that was removed from edges and texture is restored; flat areas stay
+        as they are. See :func:`pellucid.inference.blending.restore_detail`.
+    tile_px : int
+        Side of the square of the image that the network processes at once.
+    device, precision : str
+        See :class:`pellucid.Denoiser`.
+    n_threads : int, optional
+        Default: all processors.
+    max_pixels : int, optional
+        Files with more are refused before they are decoded. Default: `io.DEFAULT_MAX_STREAMED_PIXELS`, and
+        `io.DEFAULT_MAX_PIXELS` where the whole image has to be held in memory.
+    max_held_bytes : int, optional
+        Files with more bytes of pixel values are read and written row by row. Default: `io.MAX_HELD_BYTES`.
+
+    Raises
+    ------
+    ParameterError
+        A number is out of its bounds.
+    """
+
+    model: str | Path | None = _option(  # noqa: RUF009 (a dataclass field)  # noqa: RUF009
+        None,
+        group="result",
+        help="Name or folder of a model; see 'pellucid models'. Default: by the image's channels.",
+        flags=("--model", "-m"),
+        metavar="NAME",
+    )
+    sigma: "float | ArrayLike | None" = _option(  # noqa: RUF009 (a dataclass field)  # noqa: RUF009
+        None,
+        group="result",
+        help="Standard deviation of the noise, on the 0..255 scale. Default: estimated from the image.",
+        scale=255.0,
+        low=0.0,
+        flags=("--sigma", "-s"),
+        metavar="S",
+    )
+    strength: float = _share(1.0, "--strength", "Denoising strength in percent; 0 returns the image unchanged.")
+    luma: float = _share(1.0, "--luma", "Strength for brightness in percent; times the strength.")
+    chroma: float = _share(1.0, "--chroma", "Strength for colour in percent; times the strength.")
+    detail: float = _share(0.0, "--detail", "Restore this percentage of the detail that was removed.")
+    tile_px: int = _option(
+        DEFAULT_TILE_PX,
+        group="engine",
+        help="Side of a tile in pixels; smaller tiles need less memory.",
+        flags=("--tile",),
+        metavar="PX",
+    )
+    device: str = _option(
+        "auto", group="engine", help="auto, cpu, gpu or npu.", flags=("--device",), envvar="PELLUCID_DEVICE"
+    )
+    precision: str = _option(
+        "auto", group="engine", help="Arithmetic of the network: auto, fp32 or bf16.", flags=("--precision",)
+    )
+    n_threads: int | None = _option(
+        None,
+        group="engine",
+        help="Number of processor threads. Default: all processors.",
+        flags=("--threads",),
+        metavar="N",
+        envvar="PELLUCID_NUM_THREADS",
+    )
+    max_pixels: int | None = _option(
+        None, group="limit", help="Largest image that is read.", envvar="PELLUCID_MAX_PIXELS"
+    )
+    max_held_bytes: int | None = _option(None, group="limit", help="Larger images are read row by row.")
+
+    def __post_init__(self) -> None:
+        for name, presentation in PRESENTATIONS.items():
+            value = getattr(self, name)
+            if presentation.high is not None:
+                presentation.check(name, value)
+
+    @classmethod
+    def from_user_units(cls, values: Mapping[str, Any]) -> Self:
+        """Build options from numbers in the units of the command line and the web API: percent, levels of 0..255."""
+        given: dict[str, Any] = dict(values)
+        for name, value in values.items():
+            presentation = PRESENTATIONS[name]
+            if presentation.scale != 1 and value is not None:
+                presentation.check(name, value, presentation.scale)
+                given[name] = value / presentation.scale
+        return cls(**given)
+
+    @property
+    def result_options(self) -> ResultOptions:
+        """The options that change the result, as keyword arguments of :func:`pellucid.denoise`."""
+        return {name: getattr(self, name) for name in ResultOptions.__annotations__}  # type: ignore[return-value]
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Shares of the residual that are removed from brightness and from colour."""
+        return float(self.strength * self.luma), float(self.strength * self.chroma)
+
+
+def _presentations() -> dict[str, Presentation]:
+    listed: tuple[Field[Any], ...] = fields(DenoiseOptions)
+    return {option.name: option.metadata["presentation"] for option in listed}
+
+
+#: How each option is shown to users, in the order of the fields.
+PRESENTATIONS = _presentations()
+#: The options on which results depend, apart from how the network is run.
+RESULT_OPTIONS = tuple(name for name, shown in PRESENTATIONS.items() if shown.group == "result")
+
+
+def default_in_user_units(name: str) -> Any:
+    """Give an option's default as command line and web API take it."""
+    default = DenoiseOptions.__dataclass_fields__[name].default
+    return default * PRESENTATIONS[name].scale if isinstance(default, float) else default
+
+
+def explicit_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Show each of :class:`ResultOptions` with its default in the signature of a function with ``**options``."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=o.type)
+        for o in fields(DenoiseOptions)
+        if o.name in ResultOptions.__annotations__
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return function

@@ -1,0 +1,57 @@
+"""The one list of options."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+import pellucid
+from pellucid.errors import ParameterError
+from pellucid.inference.options import (
+    PRESENTATIONS,
+    RESULT_OPTIONS,
+    DenoiseOptions,
+    ResultOptions,
+    default_in_user_units,
+)
+
+
+def test_keyword_arguments_are_the_options_that_change_the_result() -> None:
+    assert {*ResultOptions.__annotations__, "model"} == set(RESULT_OPTIONS)
+
+
+@pytest.mark.parametrize("function", [pellucid.denoise, pellucid.Denoiser.denoise])
+def test_signatures_show_every_option_and_its_default(function: Any) -> None:
+    shown = inspect.signature(function).parameters
+    defaults = {name: shown[name].default for name in ResultOptions.__annotations__}
+    assert defaults == DenoiseOptions().result_options
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(TypeError, match="strenght"):
+        pellucid.denoise([[0.5]], strenght=0.5)  # type: ignore[call-arg]
+
+
+def test_user_units() -> None:
+    options = DenoiseOptions.from_user_units({"sigma": 25.5, "strength": 40, "detail": 10, "model": "color"})
+    assert options == DenoiseOptions(sigma=0.1, strength=0.4, detail=0.1, model="color")
+    assert default_in_user_units("strength") == 100
+    assert default_in_user_units("sigma") is None
+
+
+@pytest.mark.parametrize("name", ["strength", "luma", "chroma", "detail"])
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
+def test_bounds(name: str, value: float) -> None:
+    with pytest.raises(ParameterError, match=f"^{name} .*: give a number from 0 to 1$"):
+        DenoiseOptions(**{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=f"^{name} .*: give a number from 0 to 100$"):
+        DenoiseOptions.from_user_units({name: 100 * value})
+
+
+def test_negative_sigma_is_refused_in_user_units() -> None:
+    with pytest.raises(ParameterError, match=r"^sigma -5: give a number of at least 0"):
+        DenoiseOptions.from_user_units({"sigma": -5})
+
+
+def test_every_option_is_presented() -> None:
+    assert all(shown.help.endswith(".") for shown in PRESENTATIONS.values())
