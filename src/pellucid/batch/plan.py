@@ -29,14 +29,8 @@ def plan_jobs(sources: Iterable[str | Path], output: str | Path, *, suffix: str 
     Of a folder, or below a URL, all files with the suffix of an image format are taken, except hidden files and
     folders, links to folders, results of ``pellucid denoise`` and the output folder itself. A file that is named is
     always taken. A manifest is a Parquet file whose column ``path`` lists paths or URLs; their results are named by the
-    whole path, or by bucket and key, so that the name does not depend on other rows.
-
-    Raises
-    ------
-    UnreadableImageError
-        A folder or manifest is empty or cannot be read, or a path leads out of its folder.
-    ParameterError
-        Two files would have one result, the output folder is one of the sources, or the suffix is unknown.
+    whole path, or by bucket and key, so that the name does not depend on other rows. Two files with one result are an
+    error, as are an empty folder or manifest, and an output folder that is a source.
     """
     if suffix is not None and suffix.lower() not in io.SUFFIXES:
         raise ParameterError(f"suffix '{suffix}': choose one of {', '.join(io.SUFFIXES)}")

@@ -140,12 +140,7 @@ def process_in_blocks(
 ) -> Generator[LedgerEntry]:
     """Process jobs in blocks; those that were lost with their process again, one by one.
 
-    Parameters
-    ----------
-    run : callable
-        Called with at most `window` tasks, rows of a block, and number of actors; yields the entries not lost.
-    settings : str
-        The fingerprint, for the entries of jobs that are lost again.
+    `run` is called with at most `window` tasks, rows of a block, and number of actors; it yields the entries not lost.
     """
     rest = iter(tasks)
     while pending := {task[0].path: task for task in islice(rest, window)}:

@@ -37,23 +37,10 @@ class Cluster(Protocol):
 
 
 class Batch:
-    """A run over many files into one folder or store.
+    """A run over many files into one folder, created if missing, or a URL.
 
-    Parameters
-    ----------
-    jobs : iterable of BatchJob
-    output : str or Path
-        A folder, created if missing; or a URL.
-    options : DenoiseOptions
-    overwrite : bool
-        Process all files again, also those that are done.
-
-    Raises
-    ------
-    ParameterError, ModelError
-        An option cannot be used, or existing results were made with other options.
-    OutputError
-        The folder cannot be written to, or another run is writing there.
+    With `overwrite` all files are processed again, also those that are done. Otherwise existing results must have been
+    made with the same options and model. Only one run at a time can write to an output.
     """
 
     def __init__(
