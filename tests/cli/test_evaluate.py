@@ -113,7 +113,7 @@ def test_interruption_writes_what_is_done(run, pictures, tmp_path, monkeypatch):
     )
     result = run(pictures[0], "-m", "noisy", "-m", "patient", "-s", 25, "-o", tmp_path / "out")
     assert result.exit_code == 130
-    assert "interrupted: the 1 measurements done by then are kept" in result.stderr
+    assert "interrupted: the 1 measurements done so far are kept" in result.stderr
     found = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert found["interrupted"] is True
     assert [row["method"] for row in found["rows"]] == ["noisy"]

@@ -23,9 +23,9 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--host", EVERYWHERE), f"--host {EVERYWHERE}: others could reach it"),
-        (("--host", "::"), "--host ::: others could reach it"),
-        (("--host", "example.invalid"), "--host example.invalid: others could reach it"),
+        (("--host", EVERYWHERE), f"--host {EVERYWHERE}: other machines could reach it"),
+        (("--host", "::"), "--host ::: other machines could reach it"),
+        (("--host", "example.invalid"), "--host example.invalid: other machines could reach it"),
         (("--token-file", "/nowhere"), "/nowhere: cannot be read as text"),
         (("--token-file", "/dev/null"), "/dev/null: too short"),
         (("--host", "203.0.113.1", "--no-token"), "203.0.113.1 port 8080: Cannot assign"),

@@ -1,6 +1,5 @@
 """The command ``pellucid batch``."""
 
-import json
 import sys
 from collections import Counter
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pellucid.cli.options import AsJson, Overwrite, Quiet, with_denoise_options
-from pellucid.cli.output import progress_bar
+from pellucid.cli.output import print_json
 from pellucid.errors import ExitCode, TooManyFailedError
 from pellucid.inference.options import DenoiseOptions
+from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
     from pellucid.batch import Batch, Cluster, LedgerEntry
@@ -84,7 +84,7 @@ def batch_command(
     try:
         with (
             _cluster(ray, options.n_threads, batch) as cluster,
-            progress_bar(unit=" files", total=n_files, show=not quiet) as update,
+            progress_bar("files", total=n_files, show=not quiet) as bar,
             closing(limit_error_rate(max_error_rate, batch.run(cluster))) as records,
         ):
             for record in records:
@@ -93,9 +93,8 @@ def batch_command(
                 if record.status == "failed" and len(failed) < MAX_PRINTED:
                     failed.append(record)
                 if as_json:
-                    typer.echo(json.dumps(asdict(record)), file=stdout)
-                if update is not None:
-                    update(counts.total(), n_files, note=f", {megapixels:.1f} megapixels")
+                    print_json(asdict(record), file=stdout)
+                bar.update(counts.total(), n_files, f"{megapixels:.1f} megapixels")
     except TooManyFailedError:
         _print_failures(failed, counts["failed"], batch.report)
         raise

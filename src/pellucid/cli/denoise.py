@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pellucid.cli.options import AsJson, Overwrite, Quiet, with_denoise_options
-from pellucid.cli.output import print_error, print_json, progress_bar
+from pellucid.cli.output import print_error, print_json
 from pellucid.errors import ExitCode, ParameterError, PellucidError
 from pellucid.inference.options import DenoiseOptions
+from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
     from pellucid.files import FileResult
@@ -99,9 +100,9 @@ def _denoise_files(
         try:
             if make_folders:
                 make_folder(target.parent)
-            with progress_bar(source.name, show=show_bar) as progress:
+            with progress_bar(source.name, show=show_bar) as bar:
                 result = denoiser.denoise_file(
-                    source, target, overwrite=overwrite, progress=progress, residual=residual
+                    source, target, overwrite=overwrite, progress=bar.update, residual=residual
                 )
         except PellucidError as error:
             if len(pairs) == 1:

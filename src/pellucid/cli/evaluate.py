@@ -1,25 +1,19 @@
-"""The command ``pellucid evaluate``.
+"""The command ``pellucid evaluate``."""
 
-Arguments enter; a table goes to stdout, progress and remarks to stderr, files to a folder. It measures
-nothing itself.
-It imports nothing heavy before it is called, since the whole command line imports it.
-"""
-
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pellucid.errors import MissingExtraError, ParameterError
+from pellucid.cli.options import Threads
+from pellucid.cli.output import print_remark
+from pellucid.errors import ExitCode, MissingExtraError, ParameterError
+from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pellucid.evaluation.benchmark import Progress
     from pellucid.evaluation.report import Evaluation, Failure
 
-EXIT_SOME_FAILED, EXIT_INTERRUPTED = 3, 130
 ALL = "all"
 
 
@@ -36,7 +30,7 @@ def evaluate_command(
             "-m",
             help="May be repeated: noisy, pellucid, bm3d, opencv-nlm, skimage-nlm, skimage-wavelet, "
             "skimage-tv, ffdnet, dncnn-25, dncnn-blind, all; or a model's name or folder. A network's name "
-            "may end in @fp32 or @bf16, that of one of ours in @blind (not told the noise).",
+            "may end in @fp32 or @bf16, that of one of ours in @blind (sigma is estimated).",
         ),
     ] = ["noisy", "pellucid"],  # noqa: B006 (typer copies it)
     sigma: Annotated[
@@ -53,25 +47,22 @@ def evaluate_command(
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option("--crop", metavar="PX", help="Measure on a square of PX pixels from each middle."),
+        typer.Option("--crop", metavar="PX", help="Measure on the central square of PX pixels."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Measure on the first N images only.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides the noise.")] = 0,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", metavar="N", envvar="PELLUCID_NUM_THREADS", help="For each method; default: all."),
-    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the noise.")] = 0,
+    threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of the table.")] = False,
 ) -> None:
     """Measure denoisers side by side: PSNR, SSIM and seconds per megapixel.
 
     White Gaussian noise is added to clean images, each method removes it, and the result is compared with the
-    clean image. Every method gets the same noise and the same threads. One whose package is missing is named
-    and skipped.
+    clean image. Every method gets the same noise and the same number of threads. Methods whose
+    package is not installed are listed and skipped.
 
-    For example:
+    Examples:
 
       pellucid evaluate photos/
 
@@ -88,7 +79,7 @@ def evaluate_command(
     if output is not None:
         report.check_vacant(output)
     names = [name for given in method for name in (baselines.METHOD_NAMES if given == ALL else (given,))]
-    with _progress() as progress:
+    with progress_bar() as bar:
         evaluation = benchmark.evaluate(
             datasets.list_images(images)[:limit],
             names,
@@ -98,16 +89,16 @@ def evaluate_command(
             seed=seed,
             peers=peers,
             n_threads=threads,
-            progress=progress,
+            progress=bar.update,
         )
     _print(evaluation, as_json=as_json)
     if output is not None:
         _write(evaluation, output)
     if evaluation.interrupted:
-        _remark(f"interrupted: the {len(evaluation.rows)} measurements done by then are kept")
-        raise typer.Exit(EXIT_INTERRUPTED)
+        print_remark(f"interrupted: the {len(evaluation.rows)} measurements done so far are kept")
+        raise typer.Exit(ExitCode.INTERRUPTED)
     if evaluation.failures:
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _print(evaluation: "Evaluation", *, as_json: bool) -> None:
@@ -120,11 +111,11 @@ def _print(evaluation: "Evaluation", *, as_json: bool) -> None:
     elif evaluation.rows:
         typer.echo(format_table(evaluation.summary()))
     for skipped in evaluation.skipped:
-        _remark(f"skipped: {skipped.reason}")
-    _remark_failures(evaluation.failures)
+        print_remark(f"skipped: {skipped.reason}")
+    _print_failures(evaluation.failures)
 
 
-def _remark_failures(failures: "Sequence[Failure]") -> None:
+def _print_failures(failures: "Sequence[Failure]") -> None:
     """Name each failure; those of one method at one level with one message share a line."""
     alike: dict[tuple[str, float | None, str], list[str]] = {}
     for failure in failures:
@@ -132,32 +123,13 @@ def _remark_failures(failures: "Sequence[Failure]") -> None:
     for (method, sigma, message), images in alike.items():
         more = f" and {len(images) - 1} more" if len(images) > 1 else ""
         where = f"{method}, sigma {sigma:g}, {images[0]}{more}: " if method else ""
-        _remark(f"failed: {where}{message}")
+        print_remark(f"failed: {where}{message}")
 
 
 def _write(evaluation: "Evaluation", folder: Path) -> None:
     try:
         paths = evaluation.write(folder)
     except MissingExtraError as error:
-        _remark(f"{folder}: tables written; no plot: {error}")
+        print_remark(f"{folder}: tables written; no plot: {error}")
     else:
-        _remark(f"{folder}: written: {', '.join(path.name for path in paths)}")
-
-
-def _remark(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-@contextmanager
-def _progress() -> Iterator["Progress | None"]:
-    """Show a bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda n_done, total, what: bar.update(task, completed=n_done, total=total, description=what)
+        print_remark(f"{folder}: written: {', '.join(path.name for path in paths)}")

@@ -1,28 +1,23 @@
-"""The commands ``pellucid lab list``, ``run`` and ``report``.
+"""The commands ``pellucid lab list``, ``run`` and ``report``."""
 
-Arguments enter; results, figures and a report leave as files, progress and remarks go to stderr. They measure nothing
-themselves, and import nothing heavy before they are called, since the whole command line imports this file.
-"""
-
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pellucid.cli.output import print_remark
 from pellucid.errors import ParameterError, require_extra
+from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pellucid.lab.runner import Step
 
+_MODULES = ("jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
 RESULTS = Path("lab-results")
 
 app = typer.Typer(
-    help="Measure and draw what the tricks of denoising networks do.",
+    help="Measure and draw what each technique of denoising networks contributes.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,7 +31,7 @@ def list_command() -> None:
 
       pellucid lab list
     """
-    require_extra("the laboratory", "lab", "jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
+    require_extra("the laboratory", "lab", *_MODULES)
     from pellucid.lab.studies import STUDIES  # noqa: PLC0415
 
     width = max(len(study.name) for study in STUDIES)
@@ -47,24 +42,24 @@ def list_command() -> None:
 @app.command("run")
 def run_command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY...]", help="Of 'pellucid lab list'; default: all.")
+        list[str] | None, typer.Argument(metavar="[STUDY...]", help="See 'pellucid lab list'. Default: all.")
     ] = None,
     *,
     full: Annotated[
-        bool, typer.Option("--full/--quick", help="Measure, in minutes a study; or only show that it works.")
+        bool, typer.Option("--full/--quick", help="Full measurement (minutes a study) or a quick check.")
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each thing that is random.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Number of random seeds.")] = 3,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Folder of clean colour images; default: those of scikit-image."),
+        typer.Option("--data", metavar="DIR", help="Folder of clean colour images. Default: those of scikit-image."),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", metavar="N", min=1, help="Arms at a time, one thread each; default: all cores."),
+        typer.Option("--jobs", metavar="N", min=1, help="Parallel jobs of one thread each. Default: all processors."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")] = RESULTS,
 ) -> None:
-    """Run studies. A run that was stopped goes on where it was when it is started again.
+    """Run studies. Run the same command again to continue a stopped run.
 
     Examples:
 
@@ -74,7 +69,7 @@ def run_command(
 
       pellucid lab run --full --seeds 5 --data photos/
     """
-    require_extra("the laboratory", "lab", "jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
+    require_extra("the laboratory", "lab", *_MODULES)
     from pellucid.inference.engine import default_threads  # noqa: PLC0415
     from pellucid.lab.pictures import load_photographs  # noqa: PLC0415
     from pellucid.lab.runner import run_studies  # noqa: PLC0415
@@ -89,7 +84,7 @@ def run_command(
     n_at_once = jobs or default_threads()
     with start_workers(n_at_once) as executor:
         _show(run_studies(studies, effort, seeds, output, lambda: load_photographs(data), executor, n_at_once))
-    _remark(f"{output}: complete: pellucid lab report {output} -o report.html")
+    print_remark(f"{output}: complete: pellucid lab report {output} -o report.html")
 
 
 @app.command("report")
@@ -108,7 +103,7 @@ def report_command(
 
       pellucid lab report lab-results/ -o report.html
     """
-    require_extra("the laboratory", "lab", "jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
+    require_extra("the laboratory", "lab", *_MODULES)
     from pellucid.lab.report import write_report  # noqa: PLC0415
     from pellucid.lab.studies import STUDIES  # noqa: PLC0415
 
@@ -116,33 +111,12 @@ def report_command(
 
 
 def _show(steps: "Iterable[Step]") -> None:
-    with _progress() as tell:
+    """Show each step on a bar, or where there is no terminal each finished arm in a line."""
+    with progress_bar() as bar:
         for step in steps:
-            tell(step)
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[Step], None]]":
-    """Show a bar on stderr if that is a terminal, else a line for each arm that is done."""
-    if not sys.stderr.isatty():
-        yield _tell
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda step: bar.update(
-            task, completed=step.n_done, total=step.n_arms, description=f"{step.study.name}/{step.arm.key}"
-        )
-
-
-def _tell(step: "Step") -> None:
-    if step.seconds is not None:
-        how = "kept" if step.was_kept else f"{step.seconds:.1f} s"
-        _remark(f"{step.n_done}/{step.n_arms}  {step.study.name}/{step.arm.key}: {how}")
-
-
-def _remark(text: str) -> None:
-    typer.echo(text, err=True)
+            name = f"{step.study.name}/{step.arm.key}"
+            if bar.is_shown:
+                bar.update(step.n_done, step.n_arms, name)
+            elif step.seconds is not None:
+                how = "kept" if step.was_kept else f"{step.seconds:.1f} s"
+                print_remark(f"{step.n_done}/{step.n_arms}  {name}: {how}")

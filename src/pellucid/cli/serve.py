@@ -1,8 +1,4 @@
-"""The command ``pellucid serve``.
-
-Arguments enter; a service runs until it is interrupted. It serves nothing itself, and loads the web framework only when
-called, since the whole command line imports this file.
-"""
+"""The command ``pellucid serve``."""
 
 import ipaddress
 import os
@@ -25,14 +21,14 @@ _EXTRA = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 def serve_command(
     *,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is all.")
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", metavar="N", min=0, max=65535, help="0 takes any that is free.")
+        int, typer.Option("--port", "-p", metavar="N", min=0, max=65535, help="0 takes any free port.")
     ] = 8080,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes that denoise; default: one for two processors."),
+        typer.Option("--workers", metavar="N", min=1, help="Worker processes. Default: one for two processors."),
     ] = None,
     threads: Annotated[
         int | None,
@@ -41,19 +37,17 @@ def serve_command(
             metavar="N",
             min=1,
             envvar="PELLUCID_NUM_THREADS",
-            help="Processors that the workers share; default: all.",
+            help="Processor threads that the workers share. Default: all.",
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", metavar="FILE", help=f"Holds what requests must bring; or set {TOKEN_VARIABLE}."),
+        typer.Option("--token-file", metavar="FILE", help=f"File with the bearer token; or set {TOKEN_VARIABLE}."),
     ] = None,
-    no_token: Annotated[
-        bool, typer.Option("--no-token", help="Let everyone in who can reach an address other than this machine's own.")
-    ] = False,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Listen on other addresses without a token.")] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Also answer to this name, as a proxy passes it on."),
+        typer.Option("--allow-host", metavar="NAME", help="Host name to accept, for use behind a proxy."),
     ] = None,
     max_bytes: Annotated[int, typer.Option("--max-bytes", metavar="N", min=1, help="Largest upload.")] = 200_000_000,
     max_pixels: Annotated[
@@ -61,20 +55,19 @@ def serve_command(
         typer.Option("--max-pixels", metavar="N", min=1, envvar="PELLUCID_MAX_PIXELS", help="Largest image."),
     ] = 100_000_000,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", min=1, help="Seconds for an upload, and for the work on it.")
+        float,
+        typer.Option("--time-limit", metavar="S", min=1, help="Seconds for an upload, and for the work on it."),
     ] = 120.0,
     memory_limit: Annotated[
-        int, typer.Option("--memory-limit", metavar="MB", min=500, help="Memory of a worker.")
+        int, typer.Option("--memory-limit", metavar="MB", min=500, help="Memory limit of a worker.")
     ] = 3000,
-    queue: Annotated[
-        int, typer.Option("--queue", metavar="N", min=1, help="Requests that may wait for a worker.")
-    ] = 32,
+    queue: Annotated[int, typer.Option("--queue", metavar="N", min=1, help="Largest number of waiting requests.")] = 32,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a web page that denoises photographs, and an HTTP API.
 
-    Prints its address, and runs until it is interrupted. Other machines reach it only if --host says so, and then
-    with a token. The API is described at /openapi.json.
+    Prints its address and runs until interrupted. It listens on this machine only, unless --host says otherwise;
+    then a token is required. The API is described at /openapi.json.
 
     Examples:
 
@@ -92,7 +85,7 @@ def serve_command(
     token = _read_token(token_file)
     if not (is_local or token or no_token):
         raise ParameterError(
-            f"--host {host}: others could reach it: give --token-file or {TOKEN_VARIABLE}, or --no-token"
+            f"--host {host}: other machines could reach it: give --token-file or {TOKEN_VARIABLE}, or --no-token"
         )
     n_threads = threads or default_threads()
     n_workers = workers or max(1, n_threads // 2)
@@ -124,7 +117,6 @@ def _serve(settings: "ServiceSettings", host: str, port: int, *, open_page: bool
 
             run(settings, listener)
     except KeyboardInterrupt:
-        # To be stopped is how a service ends.
         typer.echo("pellucid: stopped", err=True)
 
 

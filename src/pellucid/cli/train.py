@@ -1,8 +1,4 @@
-"""The commands ``pellucid train`` and ``pellucid export``.
-
-Arguments enter; a run folder or a model folder leaves. They train nothing themselves, and import torch only when
-called, since the whole command line imports this file.
-"""
+"""The commands ``pellucid train`` and ``pellucid export``."""
 
 from pathlib import Path
 from typing import Annotated, Any
