@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.batch.ledger import LEDGER_NAME, FolderLedger, LedgerEntry, StoreLedger
@@ -104,6 +104,7 @@ def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
     assert len({json.loads(line)["path"] for line in lines}) == len(lines) == 400
 
 
+@settings(deadline=None)
 @given(runs=st.lists(st.lists(entries, max_size=9), max_size=4), max_rows=st.integers(1, 5))
 def test_parts_are_read_whatever_their_size(runs: list[list[LedgerEntry]], max_rows: int) -> None:
     store, expected = fresh_store(), {}

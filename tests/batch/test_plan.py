@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -115,6 +115,7 @@ def write(file: Path, **columns: list[object]) -> Path:
     return file
 
 
+@settings(deadline=None)
 @given(rows=st.lists(manifest_names, min_size=1, max_size=30, unique=True))
 def test_manifest_rows_are_read_in_order(tmp_path_factory: pytest.TempPathFactory, rows: list[object]) -> None:
     path = write(tmp_path_factory.mktemp("m") / "list.parquet", label=list(range(len(rows))), path=rows)

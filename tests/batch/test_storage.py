@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.batch import Batch, LedgerEntry, plan_jobs
@@ -32,6 +32,7 @@ def stores(folder: Path) -> list[Store]:
     return [FolderStore(folder), ObjectStore(f"memory://store{next(_numbers)}/out")]
 
 
+@settings(deadline=None)
 @given(paths=st.dictionaries(paths, st.binary(max_size=50), min_size=1, max_size=5))
 def test_folders_and_object_stores_behave_alike(
     tmp_path_factory: pytest.TempPathFactory, paths: dict[str, bytes]
