@@ -3,8 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from pellucid.io.saving import save
-from pellucid.io.vips_stream import Feed
+from pellucid.io.vips_stream import Feed, save
 
 
 def bands_of(image, height):

@@ -166,11 +166,10 @@ class TestFailures:
             write(picture, tmp_path / ("x" * 300 + ".png"))
         write(picture, tmp_path / ("x" * 251 + ".png"))
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-    def test_no_permission(self, picture, tmp_path):
-        tmp_path.chmod(0o500)
+    def test_no_permission(self, picture, unprivileged_path):
+        unprivileged_path.chmod(0o500)
         with pytest.raises(OutputError, match="no permission to write there"):
-            write(picture, tmp_path / "a.png")
+            write(picture, unprivileged_path / "a.png")
 
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
     def test_one_line_and_no_trace(self, picture, tmp_path, monkeypatch, code):

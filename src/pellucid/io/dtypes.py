@@ -1,8 +1,4 @@
-"""Samples as numbers in [0, 1] and back.
-
-Enters: arrays of any shape. Leaves: arrays of the same shape, float32 or the dtype asked for.
-Does not know: files, channels, pages or what the numbers mean.
-"""
+"""Convert pixel values between dtypes, and to and from [0, 1]."""
 
 from __future__ import annotations
 
@@ -24,24 +20,12 @@ def full_range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def to_float(pixels: Samples, low: float, high: float) -> Samples:
-    """Scale samples so that `low` becomes 0 and `high` becomes 1.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        Any shape, any real dtype.
-    low, high : float
-        The values that stand for black and white, in the unit of `pixels`. Values beyond them are kept.
-
-    Returns
-    -------
-    ndarray of float32
-        Same shape, nominally in [0, 1]. Always a new array.
+    """Scale pixel values linearly so that `low` becomes 0 and `high` becomes 1: a new float32 array, not clipped.
 
     Raises
     ------
     ParameterError
-        If `high` is not above `low`.
+        `high` is not above `low`.
     """
     scale = _span(low, high)
     exact_in_float32 = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
@@ -51,29 +35,15 @@ def to_float(pixels: Samples, low: float, high: float) -> Samples:
 
 
 def from_float(values: Samples, dtype: np.dtype[Any], low: float, high: float) -> Samples:
-    """Undo `to_float`.
+    """Undo `to_float`: scale values so that 0 becomes `low` and 1 becomes `high`, a new array of `dtype`.
 
-    Integers are rounded half to even and clipped to the limits of `dtype`; floats are neither rounded nor
-    clipped. For uint8 and uint16 it gives back exactly what `to_float` was given.
-
-    Parameters
-    ----------
-    values : ndarray of float
-        Any shape, finite, nominally in [0, 1].
-    dtype : dtype
-        What to return.
-    low, high : float
-        The values that 0 and 1 become.
-
-    Returns
-    -------
-    ndarray of `dtype`
-        Same shape. Always a new array.
+    Integers are rounded half to even and clipped to the limits of `dtype`; floats are neither rounded nor clipped.
+    Exact for uint8 and uint16.
 
     Raises
     ------
     ParameterError
-        If `high` is not above `low`.
+        `high` is not above `low`.
     """
     scale = _span(low, high)
     exact_in_float32 = dtype.itemsize <= 2 or dtype == np.float32
@@ -89,21 +59,9 @@ def from_float(values: Samples, dtype: np.dtype[Any], low: float, high: float) -
 
 
 def convert(pixels: Samples, dtype: np.dtype[Any]) -> Samples:
-    """Express samples in another sample type, from full range to full range.
+    """Convert between uint8, uint16 and float32, from full range to full range; `pixels` itself if nothing changes.
 
     Integers are rounded half to even; floats outside [0, 1] are clipped on the way to integers.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        (H, ...) of uint8, uint16 or float32.
-    dtype : dtype
-        uint8, uint16 or float32.
-
-    Returns
-    -------
-    ndarray of `dtype`
-        Same shape; `pixels` itself where the dtype is right already.
     """
     if pixels.dtype == dtype:
         return pixels

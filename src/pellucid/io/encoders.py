@@ -1,8 +1,4 @@
-"""From a picture to the bytes of a file.
-
-Enters: a Source (a Picture is one), the format to write, a stream to write to. Leaves: what is in the stream.
-Does not know: paths, or how a file gets its name.
-"""
+"""Encode images: one function for each format."""
 
 from __future__ import annotations
 
@@ -17,9 +13,8 @@ from pellucid.io.dtypes import convert
 from pellucid.io.formats import jpeg, png, tiff, webp
 from pellucid.io.image import FORMAT_NAMES, Metadata, Picture, Samples, Source
 from pellucid.io.metadata import exif_with_resolution, fitting_icc, orientation_of
-from pellucid.io.saving import Spliced, save
 from pellucid.io.vips import LOADERS, vips
-from pellucid.io.vips_stream import Feed
+from pellucid.io.vips_stream import Feed, Spliced, save
 
 _UINT8, _UINT16, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
 #: What each format can hold, best first.
@@ -44,18 +39,12 @@ _SIGNATURE_AND_HEADER = 54
 
 
 def check(source: Source, image_format: str) -> None:
-    """Refuse what a format cannot hold without loss of channels, pages or size.
-
-    Parameters
-    ----------
-    source : Source
-    image_format : str
-        "jpeg", "png", "tiff", "webp" or "avif".
+    """Refuse an image whose pages, channels, transparency or size a format cannot hold.
 
     Raises
     ------
     OutputError
-        If it has pages, channels, transparency or a size that the format has no place for.
+        The message says which format can.
     """
     header, name = source.header, FORMAT_NAMES.get(image_format)
     if name is None:
@@ -77,22 +66,12 @@ def check(source: Source, image_format: str) -> None:
 
 
 def encode(source: Source, image_format: str) -> bytes:
-    """Give the contents of the file that `write` would make.
-
-    Parameters
-    ----------
-    source : Source
-    image_format : str
-        "jpeg", "png", "tiff", "webp" or "avif".
-
-    Returns
-    -------
-    bytes
+    """Encode an image as the content of a file: "jpeg", "png", "tiff", "webp" or "avif".
 
     Raises
     ------
     OutputError
-        If the format cannot hold the picture.
+        The format cannot hold the image.
     """
     stream = io.BytesIO()
     encode_to(stream, source, image_format)
@@ -100,15 +79,7 @@ def encode(source: Source, image_format: str) -> bytes:
 
 
 def encode_to(stream: BinaryIO, source: Source, image_format: str) -> None:
-    """Write a picture to an empty stream that can be read, written and searched.
-
-    Raises
-    ------
-    OutputError
-        If the format cannot hold the picture.
-    OSError
-        If the stream cannot be written.
-    """
+    """Encode an image into an empty stream that is readable, writable and seekable."""
     check(source, image_format)
     _ENCODERS[image_format](stream, source)
 

@@ -1,8 +1,4 @@
-"""Directories of tags, the structure that TIFF files and EXIF blocks share (TIFF 6.0, section 2).
-
-Enters: a stream at a directory, or tags. Leaves: tags as plain data, or a directory as bytes.
-Does not know: which tags mean what, apart from the three that point to further directories.
-"""
+"""Read and write tag directories, the structure of TIFF files and EXIF blocks (TIFF 6.0, section 2)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What an image file holds, once it is out of the file: plain data that can be pickled.
-
-Enters: decoded samples and what the file said beside them. Leaves: Picture, Header, Metadata.
-Does not know: how any format is laid out in bytes, pyvips, or the disk.
-"""
+"""Images in memory, their headers and metadata: plain data that can be pickled."""
 
 from __future__ import annotations
 
@@ -45,10 +41,10 @@ _BAND_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with the pixels from the file that was read to the file that is written.
+    """Metadata that is carried from the file that was read to the file that is written.
 
-    Opaque to callers. The first group can be carried from one format to another, the second is of use only
-    to the format it was read from, the third says how the samples were stored.
+    Opaque to callers. The first group can be carried from one format to another, the second only within its format,
+    the third says how the pixel values were stored.
     """
 
     icc: bytes | None = None
@@ -74,7 +70,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file's container says that libvips does not pass on."""
+    """What a file's container says and libvips does not pass on."""
 
     metadata: Metadata = field(default_factory=Metadata)
     n_pages: int = 1
@@ -88,7 +84,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself before any pixel is decoded."""
+    """What an image file says of itself, known without decoding a pixel."""
 
     width_px: int
     height_px: int
@@ -187,23 +183,7 @@ class Picture:
         return all(alpha is None or is_white(alpha) for alpha in self.alphas)
 
     def replace_pages(self, pages: Iterable[Samples]) -> Picture:
-        """Put other pixels in the place of these, and keep alpha, format and metadata.
-
-        Parameters
-        ----------
-        pages : iterable of ndarray
-            As many pages as there are, each of the same (H, W, C) and dtype.
-
-        Returns
-        -------
-        Picture
-            The picture to write; this one is not changed.
-
-        Raises
-        ------
-        ParameterError
-            If number, shape or dtype differ from those of this picture.
-        """
+        """Return a copy with other pages of the same number, shapes and dtype; alpha, format and metadata stay."""
         new = tuple(pages)
         expected = [(page.shape, page.dtype) for page in self.pages]
         if [(page.shape, page.dtype) for page in new] != expected:

@@ -1,8 +1,4 @@
-"""Checks and small conversions of what describes an image: EXIF, ICC, IPTC, resolution.
-
-Enters: blocks of bytes as files hold them. Leaves: the same, or None where a block is broken.
-Does not know: how any file format wraps these blocks.
-"""
+"""Check and convert metadata blocks: EXIF, ICC, IPTC, resolution."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""From a file, or its bytes, to a Picture, or to rows one after another where a Picture would be too large.
-
-Enters: a path or bytes, which may be damaged or hostile. Leaves: Picture, Scan, Header, or an InputError.
-Does not know: what becomes of the picture, or how a file is decoded.
-"""
+"""Read image files whole into memory, or row by row where they are too large for that."""
 
 from __future__ import annotations
 
@@ -14,37 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from pellucid.errors import TooLargeError, UnreadableImageError
+from pellucid.io.decoders import OpenFile, opened
 from pellucid.io.image import FORMAT_NAMES, Header, Metadata, Picture, Samples, is_white
-from pellucid.io.opening import OpenFile, opened
 
-#: The largest image that `read` decodes unless told otherwise, and the largest of those kinds whose decoders hold
-#: the whole image.
+#: Default limit of `read`, and of formats whose decoders hold the whole image.
 DEFAULT_MAX_PIXELS = 1_000_000_000
-#: The largest image that `read_or_scan` takes unless told otherwise: not memory bounds it but time.
+#: Default limit of `read_or_scan`, where time and not memory is the bound.
 DEFAULT_MAX_STREAMED_PIXELS = 20_000_000_000
-#: Images of more bytes than this, decoded, are not held in memory by `read_or_scan`.
+#: `read_or_scan` does not hold decoded images of more bytes than this in memory.
 MAX_HELD_BYTES = 1 << 27
 
 _SAMPLES_A_PIXEL = 4
 
 
 def read_header(source: Path | bytes) -> Header:
-    """Read what an image file says of itself, without decoding a pixel.
-
-    Parameters
-    ----------
-    source : Path or bytes
-        A file, or the contents of one.
-
-    Returns
-    -------
-    Header
-
-    Raises
-    ------
-    UnreadableImageError, UnsupportedImageError
-        As `read`.
-    """
+    """Read the header of an image file, or of the content of one; see :func:`read` for errors."""
     with opened(source) as file:
         return file.header
 
@@ -70,11 +50,11 @@ def read(source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
     Raises
     ------
     UnreadableImageError
-        If it is missing, not a file, empty, truncated, damaged, or no image.
+        It is missing, not a file, empty, truncated, damaged, or no image.
     UnsupportedImageError
-        If it is a sound image of a kind that pellucid does not handle, or holds NaN or infinite samples.
+        It is a valid image of a kind that is not read, or holds NaN or infinite values.
     TooLargeError
-        If it has more pixels than the limit, or memory does not suffice.
+        It has more pixels than the limit, or does not fit into memory.
     """
     with opened(source) as file:
         _check_size(file, DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels)
@@ -87,25 +67,9 @@ def read_or_scan(
     max_pixels: int | None = None,
     max_held_bytes: int = MAX_HELD_BYTES,
 ) -> Picture | Scan:
-    """Read an image file whole if it is small, else only its header.
+    """Read an image file whole if its pixels take at most `max_held_bytes`, else only its header.
 
-    Parameters
-    ----------
-    source : Path or bytes
-        As of `read`.
-    max_pixels : int, optional
-        As of `read`; default: `DEFAULT_MAX_STREAMED_PIXELS`.
-    max_held_bytes : int
-        The most bytes of samples, all pages together, that are held in memory.
-
-    Returns
-    -------
-    Picture or Scan
-
-    Raises
-    ------
-    UnreadableImageError, UnsupportedImageError, TooLargeError
-        As `read`.
+    The default of `max_pixels` is `DEFAULT_MAX_STREAMED_PIXELS`; for errors see :func:`read`.
     """
     with opened(source) as file:
         _check_size(file, DEFAULT_MAX_STREAMED_PIXELS if max_pixels is None else max_pixels)
@@ -116,17 +80,7 @@ def read_or_scan(
 
 @dataclass(frozen=True)
 class Scan:
-    """An image file whose rows are decoded as they are needed, each time anew.
-
-    Attributes
-    ----------
-    source : Path or bytes
-    name : str
-        What the file is called in messages.
-    header : Header
-    metadata : Metadata
-        Opaque; see `pellucid.io` for what survives.
-    """
+    """An image file whose rows are decoded as they are needed, each time anew."""
 
     source: Path | bytes
     name: str

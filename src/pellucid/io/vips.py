@@ -1,8 +1,4 @@
-"""The one place that imports pyvips, on first use, and makes it fit for hostile files.
-
-Enters: nothing. Leaves: the module pyvips, set up.
-Does not know: files or pictures.
-"""
+"""Import pyvips on first use, and configure it for hostile files."""
 
 from __future__ import annotations
 
@@ -27,10 +23,10 @@ _SETTING_UP = threading.Lock()
 
 
 def vips() -> Any:
-    """Import pyvips, block all loaders that are not for the five formats, and turn its caches off.
+    """Import pyvips, block all loaders but those of the five formats, and turn its caches off.
 
-    The blocks and caches are libvips' own and hold for the whole process. Threads wait for the first of them: what one
-    opened while another blocked the loaders would look damaged.
+    Blocks and caches hold for the whole process. Threads wait for the first call: a file that one opens while another
+    blocks the loaders would look damaged.
     """
     with _SETTING_UP:
         return _set_up()

@@ -1,8 +1,4 @@
-"""From rows that are made one after another to an image that libvips reads as it needs them.
-
-Enters: bands of rows, and what they are. Leaves: a libvips image, for one pass from the top to the bottom.
-Does not know: where the rows come from or what becomes of the image.
-"""
+"""Stream rows through libvips: from bands to an image that it reads, from its savers to a Python stream."""
 
 from __future__ import annotations
 
@@ -10,11 +6,12 @@ import contextlib
 import io
 import struct
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 
+from pellucid.errors import OutputError
 from pellucid.io.ifd import LONG, LONG8, SHORT, Layout, Tag, pack_directory
 from pellucid.io.image import Samples
 from pellucid.io.vips import LOADERS, vips
@@ -28,23 +25,15 @@ _BIGTIFF = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16)
 _ROWS_A_STRIP = 16
 _NO_COMPRESSION, _INTERLEAVED, _GRAY, _RGB, _UNSIGNED, _FLOAT = 1, 1, 1, 2, 1, 3
 _ALPHA = 2
+# How long to wait for an encoder after an error.
+_JOIN_TIMEOUT_S = 1.0
 
 
 class Feed:
-    """An image whose rows are handed over while libvips reads it.
+    """Stream bands of rows, each (h, W, C), into a libvips image while libvips reads it.
 
-    libvips takes pixels that are not yet there only from a file that it reads. So it is given one that nobody has
-    written: the directory of an uncompressed BigTIFF, and behind it the rows as they come.
-
-    Parameters
-    ----------
-    bands : generator of ndarray, each (h, W, C), uint8, uint16 or float32
-        All rows, from the top to the bottom.
-    shape : (int, int, int)
-        Of the whole.
-    dtype : dtype
-    has_alpha : bool
-        Whether the last channel is one.
+    libvips takes pixels that do not exist yet only from a file. So it reads a virtual one: the directory of an
+    uncompressed BigTIFF, followed by the rows as they are made.
 
     Attributes
     ----------
@@ -159,3 +148,88 @@ def _tags(shape: tuple[int, int, int], dtype: np.dtype[Any], *, has_alpha: bool,
         Tag(273, LONG8, places.astype("<u8").tobytes()),
         Tag(279, LONG8, sizes.astype("<u8").tobytes()),
     ]
+
+
+class Spliced:
+    """A stream whose first bytes are changed on their way to another stream."""
+
+    def __init__(self, stream: Any, n_bytes: int, change: Callable[[bytes], bytes]) -> None:
+        self._stream, self._n_bytes, self._change = stream, n_bytes, change
+        self._head: bytes | None = b""
+
+    def write(self, data: Any) -> int:
+        """Write; the first bytes are held back until there are enough to change them."""
+        if self._head is None:
+            return int(self._stream.write(data))
+        self._head += bytes(data)
+        if len(self._head) >= self._n_bytes:
+            end = self._n_bytes
+            self._stream.write(self._change(self._head[:end]) + self._head[end:])
+            self._head = None
+        return len(data)
+
+
+def save(operation: str, feed: Feed, target: Any, *, image: Any = None, keep: str = "none", **options: Any) -> None:
+    """Run a saver of libvips on a feed's image, or one derived from it, while this thread makes the rows.
+
+    Raises
+    ------
+    OutputError
+        The encoder fails.
+    BaseException
+        Whatever making a row or writing to the stream raised.
+    """
+    raised: list[BaseException] = []
+    failed: list[BaseException] = []
+    connection = _connected(target, raised)
+
+    def run() -> None:
+        try:
+            chosen = feed.image if image is None else image
+            vips().Operation.call(operation, chosen, connection, keep=keep, **options)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            feed.stop()
+
+    # Not in this thread: some encoders run for minutes in C, where Ctrl-C is not seen.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        feed.pump()
+        thread.join()
+    except BaseException as error:
+        # Most encoders stop at their next read or write; those that do not are left to end by themselves.
+        raised.append(error)
+        feed.stop()
+        thread.join(timeout=_JOIN_TIMEOUT_S)
+        raise
+    if raised:
+        raise raised[0]
+    if failed and isinstance(failed[0], vips().Error):
+        raise OutputError("the encoder gave up on this image; write another format") from failed[0]
+    if failed:
+        raise failed[0]
+
+
+def _connected(target: Any, raised: list[BaseException]) -> Any:
+    """Make a target of libvips of a stream; what the stream raises cannot pass through C and is kept in `raised`."""
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if raised:
+                return -1
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                raised.append(error)
+                return -1
+
+        return call
+
+    connection = vips().TargetCustom()
+    connection.on_write(guarded(target.write))
+    if not isinstance(target, Spliced):
+        connection.on_read(guarded(target.read))
+        connection.on_seek(guarded(target.seek))
+    return connection

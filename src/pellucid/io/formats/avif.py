@@ -1,8 +1,4 @@
-"""The boxes of an AVIF file that describe it (ISO/IEC 14496-12 and 23008-12, AV1 Image File Format 1.1).
-
-Enters: a stream at an AVIF file. Leaves: Facts.
-Does not know: metadata, which libvips reads and writes in this format, and how to decode or encode pixels.
-"""
+"""Headers of AVIF files (ISO/IEC 14496-12 and 23008-12, AV1 Image File Format 1.1)."""
 
 from __future__ import annotations
 
@@ -26,13 +22,6 @@ _MOST_BOXES = 64
 
 def inspect(stream: BinaryIO, name: str) -> Facts:
     """Read what an AVIF file says of its pixels.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable, with an AVIF file from its start.
-    name : str
-        What to call the file in messages.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""The segments of a JPEG file before its first scan (ITU-T T.81, annex B).
-
-Enters: a stream at a JPEG file, or a picture to be written as one. Leaves: Facts, or the segments that go
-before the encoded data. Does not know: how to decode or encode pixels.
-"""
+"""Segments of JPEG files before the first scan (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -47,13 +43,6 @@ _Segment = tuple[int, bytes]
 
 def inspect(stream: BinaryIO, name: str) -> Facts:
     """Read what a JPEG file says before its first scan.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable, with a JPEG file from its start.
-    name : str
-        What to call the file in messages.
 
     Raises
     ------

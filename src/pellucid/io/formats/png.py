@@ -1,8 +1,4 @@
-"""The chunks of a PNG file around its pixels (PNG, third edition, W3C 2025).
-
-Enters: a stream at a PNG file, or a picture to be written as one. Leaves: Facts, or the chunks that go
-between header and pixels. Does not know: how to decode or encode pixels.
-"""
+"""Chunks of PNG files around the pixels (PNG, third edition, W3C 2025)."""
 
 from __future__ import annotations
 
@@ -28,14 +24,7 @@ _COST = 64
 
 
 def inspect(stream: BinaryIO, name: str) -> Facts:
-    """Read what a PNG file says beside its pixels.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable, with a PNG file from its start.
-    name : str
-        What to call the file in messages.
+    """Read what a PNG file says besides its pixels.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""The tags of a TIFF file (TIFF 6.0; BigTIFF), page by page.
-
-Enters: a stream at a TIFF file, or one that libvips has just written. Leaves: Facts, or the file with the
-picture's tags in it. Does not know: how to decode or encode pixels.
-"""
+"""Tags of TIFF files (TIFF 6.0; BigTIFF), page by page."""
 
 from __future__ import annotations
 
@@ -93,16 +89,9 @@ _JPEGS = frozenset({6, 7})
 
 
 def inspect(stream: BinaryIO, name: str) -> Facts:
-    """Read what a TIFF file says beside its pixels.
+    """Read what a TIFF file says besides its pixels.
 
     Pages that are smaller copies of others (thumbnails, pyramids) are not counted.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable, with a TIFF file from its start.
-    name : str
-        What to call the file in messages.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""The chunks of a WebP file (RFC 9649, section 2).
-
-Enters: a stream at a WebP file, or an encoded one without metadata. Leaves: Facts, or the file with metadata.
-Does not know: how to decode or encode pixels.
-"""
+"""Chunks of WebP files (RFC 9649, section 2)."""
 
 from __future__ import annotations
 
@@ -28,14 +24,7 @@ _MOST_CHUNKS = 1 << 12
 
 
 def inspect(stream: BinaryIO, name: str) -> Facts:
-    """Read what a WebP file says beside its pixels.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable, with a WebP file from its start.
-    name : str
-        What to call the file in messages.
+    """Read what a WebP file says besides its pixels.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""From a file, or its bytes, to rows of samples.
-
-Enters: a path or bytes, which may be damaged or hostile. Leaves: an open file and what it says of itself, or an
-InputError. Does not know: how many pixels are too many, or what becomes of the rows.
-"""
+"""Open image files: detect the format, read the header, decode the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +19,6 @@ from pellucid.io.formats import avif, jpeg, png, tiff, webp
 from pellucid.io.ifd import parse_block
 from pellucid.io.image import FORMAT_NAMES, Facts, Header, Metadata, Samples
 from pellucid.io.metadata import resolution_of, sound_exif, sound_icc, upright
-from pellucid.io.sniffing import sniff
 from pellucid.io.vips import LOADERS, vips
 
 _BYTES_NAME = "image data"
@@ -45,6 +40,43 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _PLAIN_COLOURS = frozenset({"b-w", "grey16", "srgb", "rgb", "rgb16", "scrgb", "multiband"})
 
 
+_READS = "pellucid reads JPEG, PNG, TIFF, WebP and AVIF"
+_HEAD_LENGTH = 160
+
+# Formats that are detected only to be named in the error: first bytes, their offset, the name.
+_FOREIGN = (
+    (b"GIF8", 0, "a GIF"),
+    (b"%PDF", 0, "a PDF"),
+    (b"<svg", 0, "an SVG"),
+    (b"<?xml", 0, "an SVG or other XML"),
+    (b"BM", 0, "a BMP"),
+    (b"8BPS", 0, "a Photoshop"),
+    (b"\x00\x00\x00\x0cjP  ", 0, "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000"),
+    (b"\xff\x0a", 0, "a JPEG XL"),
+    (b"\x00\x00\x00\x0cJXL ", 0, "a JPEG XL"),
+    (b"\x76\x2f\x31\x01", 0, "an OpenEXR"),
+    (b"#?RADIANCE", 0, "a Radiance HDR"),
+    (b"SIMPLE  =", 0, "a FITS"),
+    (b"DICM", 128, "a DICOM"),
+    (b"\x93NUMPY", 0, "a NumPy"),
+    (b"\x89HDF", 0, "an HDF5"),
+    (b"PK\x03\x04", 0, "a ZIP"),
+    (b"qoif", 0, "a QOI"),
+    (b"IIRO", 0, "a camera's raw"),
+    (b"IIU\0", 0, "a camera's raw"),
+    (b"FUJIFILMCCD-RAW", 0, "a camera's raw"),
+    (b"ftypcrx ", 4, "a camera's raw"),
+    *((b"ftyp" + brand, 4, "a HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+    *((b"ftyp" + brand, 4, "a video") for brand in (b"isom", b"mp41", b"mp42", b"qt  ", b"M4V ")),
+    *(
+        (magic + space, 0, "a Netpbm")
+        for magic in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+        for space in (b"\n", b" ")
+    ),
+)
+
+
 @dataclass(frozen=True)
 class OpenFile:
     """An open image file of which only the header has been read."""
@@ -63,9 +95,9 @@ class OpenFile:
         Raises
         ------
         UnreadableImageError
-            If the file is damaged.
+            The file is damaged.
         UnsupportedImageError
-            After the last row, if samples are NaN or infinite.
+            After the last row: some values are NaN or infinite.
         """
         n_bad = 0
         for band in self._decoded():
@@ -106,21 +138,14 @@ class OpenFile:
 
 @contextlib.contextmanager
 def opened(source: Path | bytes, page: int | None = None) -> Iterator[OpenFile]:
-    """Open an image file.
-
-    Parameters
-    ----------
-    source : Path or bytes
-        A file, or the contents of one. The contents decide the format, not the name.
-    page : int, optional
-        Open this page only, instead of all one below the other.
+    """Open an image file, or the content of one: all pages one below the other, or only `page`.
 
     Raises
     ------
     UnreadableImageError
-        If it is missing, not a file, empty, damaged, or no image.
+        It is missing, not a file, empty, damaged, or no image.
     UnsupportedImageError
-        If it is a sound image of a kind that pellucid does not handle.
+        It is a valid image of a kind that is not read.
     """
     with _stream(source) as (stream, name):
         try:
@@ -220,3 +245,42 @@ def _damaged(name: str, image_format: str) -> UnreadableImageError:
     return UnreadableImageError(
         f"{name}: truncated or damaged {FORMAT_NAMES[image_format]}; get a fresh copy of the file"
     )
+
+
+def sniff(stream: BinaryIO, name: str) -> str:
+    """Detect the format of a file by its first bytes, never by its name: "jpeg", "png", "tiff", "webp" or "avif".
+
+    Raises
+    ------
+    UnreadableImageError
+        It is empty, or of no known kind.
+    UnsupportedImageError
+        It is of a known kind that is not read.
+    """
+    stream.seek(0)
+    head = stream.read(_HEAD_LENGTH)
+    if not head:
+        raise UnreadableImageError(f"{name}: empty; get a fresh copy of the file")
+    found = _format(head)
+    if found is not None:
+        return found
+    for magic, at, kind in _FOREIGN:
+        if head.startswith(magic, at):
+            raise UnsupportedImageError(f"{name}: {kind} file; {_READS}: convert it to one of them first")
+    raise UnreadableImageError(f"{name}: not an image, whatever its name says; {_READS}")
+
+
+def _format(head: bytes) -> str | None:
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "tiff"
+    if head.startswith(b"RIFF") and head.startswith(b"WEBP", 8):
+        return "webp"
+    if head.startswith(b"ftyp", 4):
+        brands = head[8 : min(int.from_bytes(head[:4], "big"), len(head))]
+        if any(brand in (b"avif", b"avis") for brand in (brands[i : i + 4] for i in range(0, len(brands), 4))):
+            return "avif"
+    return None
