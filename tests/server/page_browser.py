@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from pellucid import io
+from tests.conftest import CHROMIUM
 
-CHROMIUM = Path("/usr/bin/chromium")
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 #: Generous, since a busy machine is no fault of the page.
 WAIT_MS = 30_000
@@ -31,9 +31,9 @@ _DROP = """([name, content]) => {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run the browser; without one, the test is skipped."""
+    """Run the browser; without one, the test fails."""
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed: apt-get install chromium")
+        pytest.fail(f"{CHROMIUM} is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser

@@ -124,6 +124,23 @@ def test_the_file_saved_is_the_command_lines(desk: Visit, pellucid: Run, source:
     assert desk.save()[1] == by_command(pellucid, source, "--strength", 60, "--chroma", 30)
 
 
+def test_detail_is_restored_on_the_page_and_in_the_file(
+    desk: Visit, pellucid: Run, source: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
+) -> None:
+    show(desk, source)
+    desk.page.get_by_role("radio", name="Clean").check()
+    n_asked = len(desk.asked)
+    desk.slide("detail", 100)
+    shown = desk.image_at_full_size(before.shape).astype(float)
+    assert len(desk.asked) == n_asked
+    content = by_command(pellucid, source, "--detail", 100)
+    expected = io.read(content).pages[0].astype(float)
+    # The page knows one noise level for the whole photo, the command one for each pixel.
+    assert np.abs(shown - expected).mean() < 0.3 * np.abs(after - expected).mean()
+    assert desk.save()[1] == content
+    desk.screenshot("detail-desktop")
+
+
 def test_depth_and_suffix_are_kept(desk: Visit, pellucid: Run, tmp_path: Path, before: NDArray[np.uint8]) -> None:
     path = tmp_path / "scan.TIF"
     deep = before.astype(np.uint16) * 257

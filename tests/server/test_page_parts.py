@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
+from pellucid.inference.blending import restore_detail, weight_luma_chroma
 from tests.server.conftest import Server
 from tests.server.page_browser import chromium, visit
 
@@ -115,6 +116,27 @@ def test_blending_is_as_the_server_blends(
     expected = np.clip(noisy[:, start:, :3] + change[:, start:], 0, 255)
     assert np.abs(mixed[:, start:, :3] - expected).max(initial=0) < 0.5001
     assert np.abs(removed[..., :3] - np.clip(128 - gain * change, 0, 255)).max() < 0.5001
+
+
+def test_detail_shares_are_the_servers(page: Page) -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    noisy = np.clip(clean + rng.normal(0, 12, clean.shape), 0, 255).astype(np.uint8)
+    script = """async ([noisy, clean, sigma]) => {
+      const { blend, detailShares } = await import('/static/blend.js');
+      const [before, after] = [noisy, clean].map((values) => Uint8ClampedArray.from(values));
+      const out = new Uint8ClampedArray(before.length);
+      const mix = { strength: 80, luma: 90, chroma: 50, detail: 60 };
+      blend(before, after, out, 7, 0, mix, detailShares(after, 7, sigma));
+      return [...out];
+    }"""
+    sent = [noisy.ravel().tolist(), clean.ravel().tolist(), 12]
+    shown = np.reshape(page.evaluate(script, sent), noisy.shape)[..., :3]
+    unit = (noisy[..., :3] / 255).astype(np.float32)
+    removed = unit - (clean[..., :3] / 255).astype(np.float32)
+    removed = restore_detail(removed, unit, np.full((9, 7, 1), 12 / 255, np.float32), 0.6)
+    expected = 255 * (unit - weight_luma_chroma(removed, 0.8 * 0.9, 0.8 * 0.5))
+    assert np.abs(shown - np.clip(expected, 0, 255)).max() < 0.51
 
 
 def test_whole_and_nothing_are_exact(page: Page) -> None:

@@ -15,7 +15,7 @@ from pellucid.server import pool as pool_module
 from pellucid.server import worker_process
 from pellucid.server.errors import ProblemError
 from pellucid.server.metrics import Metrics
-from pellucid.server.pool import Job, Pool
+from pellucid.server.pool import PendingJob, Pool
 from pellucid.server.settings import ServiceSettings
 
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -55,7 +55,7 @@ def restarts(pool: Pool) -> dict[str, float]:
 
 
 async def ask(pool: Pool, task: str, content: bytes = b"", **fields: object) -> dict[str, object]:
-    job = Job({"task": task, **fields}, content)
+    job = PendingJob({"task": task, **fields}, content)
     pool.submit(job)
     return (await job.reply()).fields
 
@@ -73,7 +73,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def test_a_job_is_answered_with_its_own_bytes() -> None:
     async def test() -> None:
         async with running(n_workers=2, n_waiting=10) as pool:
-            jobs = [Job({"task": "echo"}, bytes([i]) * 300_000) for i in range(6)]
+            jobs = [PendingJob({"task": "echo"}, bytes([i]) * 300_000) for i in range(6)]
             for job in jobs:
                 pool.submit(job)
             for i, job in enumerate(jobs):
@@ -96,7 +96,7 @@ def test_a_lost_worker_fails_its_own_request_only(
 ) -> None:
     async def test() -> None:
         async with running(**limits) as pool:
-            bad, good = Job({"task": task, **fields}, b""), Job({"task": "echo"}, b"")
+            bad, good = PendingJob({"task": task, **fields}, b""), PendingJob({"task": "echo"}, b"")
             pool.submit(bad)
             pool.submit(good)
             with pytest.raises(ProblemError) as caught:
@@ -144,18 +144,18 @@ def test_a_worker_that_keeps_much_memory_is_replaced_between_jobs() -> None:
 def test_a_full_queue_says_when_to_come_back() -> None:
     async def test() -> None:
         async with running() as pool:
-            working = Job({"task": "sleep", "seconds": 0.5}, b"")
+            working = PendingJob({"task": "sleep", "seconds": 0.5}, b"")
             pool.submit(working)
             await until(lambda: pool.n_waiting == 0)
-            waiting = [Job({"task": "echo"}, b"") for _ in range(2)]
+            waiting = [PendingJob({"task": "echo"}, b"") for _ in range(2)]
             for job in waiting:
                 pool.submit(job)
             with pytest.raises(ProblemError) as caught:
-                pool.submit(Job({"task": "echo"}, b""))
+                pool.submit(PendingJob({"task": "echo"}, b""))
             assert caught.value.status == 429
             assert int(caught.value.headers["Retry-After"]) >= 1
             pool.withdraw(waiting[0])
-            pool.submit(Job({"task": "echo"}, b""))
+            pool.submit(PendingJob({"task": "echo"}, b""))
             assert (await waiting[1].reply()).fields["kind"] == "result"
 
     run(test)
@@ -166,7 +166,7 @@ def test_an_abandoned_job_does_not_hold_its_worker(monkeypatch: pytest.MonkeyPat
 
     async def test() -> None:
         async with running() as pool:
-            job = Job({"task": "sleep", "seconds": 30}, b"")
+            job = PendingJob({"task": "sleep", "seconds": 30}, b"")
             pool.submit(job)
             await until(lambda: pool.n_ready == 1 and pool.n_waiting == 0)
             pool.withdraw(job)
@@ -197,7 +197,7 @@ def test_closing_ends_workers_and_tells_who_waits() -> None:
     async def test() -> None:
         async with running() as pool:
             pid = int(str((await ask(pool, "echo"))["pid"]))
-            working = Job({"task": "sleep", "seconds": 30}, b"")
+            working = PendingJob({"task": "sleep", "seconds": 30}, b"")
             pool.submit(working)
             await until(lambda: pool.n_waiting == 0)
             start = time.monotonic()
@@ -206,7 +206,7 @@ def test_closing_ends_workers_and_tells_who_waits() -> None:
             with pytest.raises(ProblemError, match="the service is stopping"):
                 await working.reply()
             with pytest.raises(ProblemError, match="the service is stopping"):
-                pool.submit(Job({"task": "echo"}, b""))
+                pool.submit(PendingJob({"task": "echo"}, b""))
             assert not Path(f"/proc/{pid}").exists()
 
     run(test)
@@ -219,7 +219,7 @@ def test_a_job_that_comes_as_its_worker_dies_goes_to_the_next() -> None:
 
     async def test() -> None:
         pool = Pool(settings(), Metrics())
-        job = Job({"task": "echo"}, b"")
+        job = PendingJob({"task": "echo"}, b"")
         pool.submit(job)
         dead, alive = Stub(), Stub()
         dead.gone.set_result(-9)

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import pellucid
 from pellucid import __version__, io
+from pellucid.inference.options import RESULT_OPTIONS, DenoiseOptions
 from pellucid.inference.registry import list_models
+from pellucid.server.routes import PAGE
 from tests.conftest import Run
 from tests.server.conftest import Encode
 
@@ -70,6 +73,17 @@ def test_strength_0_gives_the_file_back(client: httpx.Client, noisy_file: Encode
     sent = noisy_file("jpeg")
     assert client.post("/v1/denoise?strength=0", content=sent).content == sent
     assert client.post("/v1/denoise?luma=0&chroma=0", content=sent).content == sent
+
+
+def test_every_option_does_what_it_does_in_the_library(
+    client: httpx.Client, noisy_file: Encode, noisy: NDArray[np.uint8]
+) -> None:
+    values = {"sigma": 20.0, "strength": 80.0, "luma": 90.0, "chroma": 70.0, "detail": 40.0, "model": "color"}
+    assert values.keys() == set(RESULT_OPTIONS)
+    answer = client.post("/v1/denoise", params=values, content=noisy_file("png"))
+    options = DenoiseOptions.from_user_units(values)
+    expected = pellucid.denoise(noisy, model="color", **options.result_options)
+    np.testing.assert_array_equal(io.read(answer.content).pages[0], expected)
 
 
 def test_parts_come_in_the_order_that_the_page_counts_on(
@@ -167,7 +181,7 @@ def test_health_and_metrics(client: httpx.Client, noisy_file: Encode) -> None:
 
 
 def test_paths_made_up_by_clients_are_counted_as_one(client: httpx.Client) -> None:
-    assert client.get("/wp-login.php").json()["detail"] == "'/wp-login.php': there is nothing here; see /openapi.json"
+    assert client.get("/wp-login.php").json()["detail"] == "'/wp-login.php': not found; see /openapi.json"
     assert client.get("/v1/denoise").status_code == 405
     assert "wp-login" not in client.get("/metrics").text
     assert 'path="other",status="404"' in client.get("/metrics").text
@@ -178,8 +192,41 @@ def test_the_document_tells_of_everything(client: httpx.Client) -> None:
     assert document["info"]["version"] == __version__
     assert set(document["paths"]) == {"/v1/denoise", "/v1/estimate", "/v1/models", "/healthz", "/readyz", "/metrics"}
     denoise = document["paths"]["/v1/denoise"]["post"]
-    assert {p["name"] for p in denoise["parameters"]} == {"sigma", "strength", "luma", "chroma", "model"}
-    assert all("examples" in p for p in denoise["parameters"])
+    assert {p["name"] for p in denoise["parameters"]} == set(RESULT_OPTIONS)
+    assert all(p["description"] for p in denoise["parameters"])
     assert denoise["responses"]["429"]["content"]["application/problem+json"]["example"]["status"] == 429
     for path in ("/docs", "/redoc"):
         assert client.get(path).status_code == 404
+
+
+def test_the_page_is_at_the_root(client: httpx.Client) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.content == (PAGE / "index.html").read_bytes()
+
+
+def test_every_file_has_its_type(client: httpx.Client) -> None:
+    scripts = list(PAGE.rglob("*.js"))
+    assert scripts
+    for path in scripts:
+        answer = client.get(f"/static/{path.relative_to(PAGE).as_posix()}")
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.content == path.read_bytes()
+
+
+def test_unchanged_files_are_not_sent_again(client: httpx.Client) -> None:
+    first = client.get("/static/app.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/static/app.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    head = client.head("/static/app.js")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(first.content)))
+
+
+@pytest.mark.parametrize(
+    "path", ["../routes.py", "%2e%2e/routes.py", "..%2froutes.py", "/etc/passwd", "", "index.html%00", "."]
+)
+def test_nothing_else_is_served(client: httpx.Client, path: str) -> None:
+    answer = client.send(httpx.Request("GET", client.base_url.copy_with(raw_path=b"/static/" + path.encode())))
+    assert answer.status_code == 404

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from pellucid.server.security import SECURITY_HEADERS, Guard
+from pellucid.server.security import SECURITY_HEADERS, AccessControl
 from pellucid.server.settings import LOOPBACK_NAMES, ServiceSettings
 
 TOKEN = "correct horse battery"  # noqa: S105
@@ -16,7 +16,7 @@ def ask(
     path: str = "/v1/models", *, token: str | None = None, hosts: frozenset[str] | None = LOOPBACK_NAMES, **headers: str
 ) -> httpx.Response:
     settings = ServiceSettings(1, 1, 1, 1, 1, 1, 1, token=token, hosts=hosts)
-    transport = httpx.ASGITransport(Guard(PlainTextResponse("passed"), settings))
+    transport = httpx.ASGITransport(AccessControl(PlainTextResponse("passed"), settings))
 
     async def go() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:

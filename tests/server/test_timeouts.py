@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pellucid.server import timeouts
-from pellucid.server.timeouts import Manners, PunctualProtocol
+from pellucid.server.timeouts import PunctualProtocol, TimeLimits
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -31,7 +31,7 @@ async def lavish(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def served(app: ASGIApp, time_limit_s: float = 5) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
-    config = uvicorn.Config(Manners(app, time_limit_s), http=PunctualProtocol, lifespan="off", log_level="critical")
+    config = uvicorn.Config(TimeLimits(app, time_limit_s), http=PunctualProtocol, lifespan="off", log_level="critical")
     config.load()
     state = uvicorn.server.ServerState()
     loop = asyncio.get_running_loop()
@@ -175,8 +175,8 @@ def test_an_answer_that_was_given_up_is_no_error_and_an_error_is_one() -> None:
 
     async def test() -> None:
         scope = {"type": "http", "method": "GET", "headers": []}
-        await Manners(lavish, 0.05)(scope, nothing, stuck)
+        await TimeLimits(lavish, 0.05)(scope, nothing, stuck)
         with pytest.raises(ZeroDivisionError):
-            await Manners(broken, 0.05)(scope, nothing, stuck)
+            await TimeLimits(broken, 0.05)(scope, nothing, stuck)
 
     run(test)

@@ -10,17 +10,17 @@ from starlette.requests import ClientDisconnect, Request
 
 from pellucid.server.errors import ProblemError
 from pellucid.server.settings import ServiceSettings
-from pellucid.server.uploads import N_LARGEST, Intake
+from pellucid.server.uploads import N_LARGEST, UploadBudget
 
 LIMIT = 1000
 
 
-def intake() -> Intake:
-    return Intake(ServiceSettings(1, 1, 1, max_bytes=LIMIT, max_pixels=1, time_limit_s=1, memory_limit_mb=1))
+def intake() -> UploadBudget:
+    return UploadBudget(ServiceSettings(1, 1, 1, max_bytes=LIMIT, max_pixels=1, time_limit_s=1, memory_limit_mb=1))
 
 
 def read(
-    chunks: Sequence[bytes | float], headers: dict[str, str] | None = None, *, into: Intake | None = None
+    chunks: Sequence[bytes | float], headers: dict[str, str] | None = None, *, into: UploadBudget | None = None
 ) -> bytes:
     """Read a body whose chunks are bytes, or seconds to wait; it ends by a disconnect where the last is infinite."""
     left = list(chunks)
@@ -37,7 +37,7 @@ def read(
     request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
 
     async def go() -> bytes:
-        with (into or intake()).shelf() as shelf:
+        with (into or intake()).upload() as shelf:
             return await shelf.read(request, 0.1)
 
     return asyncio.run(go())
@@ -94,7 +94,7 @@ def test_aborted_uploads() -> None:
 
 def test_uploads_share_their_memory_and_give_it_back() -> None:
     shared = intake()
-    with shared.shelf() as other:
+    with shared.upload() as other:
         shared.take(N_LARGEST * LIMIT - 3)
         other.n_bytes = N_LARGEST * LIMIT - 3
         assert read([b"abc"], into=shared) == b"abc"

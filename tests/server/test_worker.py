@@ -21,8 +21,7 @@ runpy.run_module("pellucid.server.worker", run_name="__main__", alter_sys=True)
 
 
 def job(content: bytes, **changes: object) -> Frame:
-    usual = {"task": "denoise", "sigma": 20, "strength": 100, "luma": 100, "chroma": 100, "model": None}
-    return Frame({**usual, "previews": False, **changes}, content)
+    return Frame({"task": "denoise", "options": {"sigma": 20}, "previews": False, **changes}, content)
 
 
 @pytest.fixture

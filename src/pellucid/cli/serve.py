@@ -104,7 +104,7 @@ def serve_command(
 
 
 def _serve(settings: "ServiceSettings", host: str, port: int, *, open_page: bool) -> None:
-    from pellucid.server.listening import bind  # noqa: PLC0415
+    from pellucid.server.settings import bind  # noqa: PLC0415
 
     shown = f"[{host}]" if ":" in host else host
     try:
@@ -113,7 +113,7 @@ def _serve(settings: "ServiceSettings", host: str, port: int, *, open_page: bool
             typer.echo(address)
             if open_page:
                 typer.launch(address)
-            from pellucid.server.server import run  # noqa: PLC0415 (takes a second, and the address is known before)
+            from pellucid.server.app import run  # noqa: PLC0415 (takes a second, and the address is known before)
 
             run(settings, listener)
     except KeyboardInterrupt:

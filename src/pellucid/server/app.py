@@ -1,11 +1,11 @@
-"""The service as one ASGI app.
+"""The service as one ASGI app, and how it is run on a socket."""
 
-Settings enter, an app leaves, for uvicorn or another server of HTTP. It knows nothing of addresses.
-"""
-
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,24 +14,23 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from pellucid import __version__
-from pellucid.server import page, routes
-from pellucid.server.answers import problem_response
-from pellucid.server.errors import ProblemError
+from pellucid.server import routes
+from pellucid.server.errors import ProblemError, problem_response
 from pellucid.server.metrics import Measured
 from pellucid.server.schemas import ProblemBody
-from pellucid.server.security import Guard
+from pellucid.server.security import AccessControl
 from pellucid.server.service import Service
-from pellucid.server.timeouts import Manners
+from pellucid.server.settings import BACKLOG, ServiceSettings
+from pellucid.server.timeouts import PunctualProtocol, TimeLimits
+
+#: How long running requests may continue after the service was asked to stop.
+GRACE_S = 5
+#: Connections at once; each needs a file descriptor, of which a process commonly has 1024.
+MAX_CONNECTIONS = 800
 
 
 def create_app(service: Service) -> ASGIApp:
-    """Put the routes, and what stands before them, together.
-
-    Parameters
-    ----------
-    service : Service
-        Its workers run from the app's startup to its shutdown.
-    """
+    """Build the app: routes and middleware. The workers run from its startup to its shutdown."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,7 +40,7 @@ def create_app(service: Service) -> ASGIApp:
     # The documentation pages of FastAPI load scripts from another host.
     app = FastAPI(
         title="pellucid",
-        summary="A noisy image in, a clean image out.",
+        summary="Denoise images.",
         version=__version__,
         docs_url=None,
         redoc_url=None,
@@ -50,15 +49,15 @@ def create_app(service: Service) -> ASGIApp:
     )
     app.state.service = service
     app.include_router(routes.router)
-    app.include_router(page.page_routes())
+    app.mount("/static", routes.PageFiles(directory=routes.PAGE))
     _add_handlers(app)
     _describe(app, has_token=service.settings.token is not None)
-    guarded = Guard(app, service.settings)
-    return Manners(Measured(guarded, service.metrics), service.settings.time_limit_s)
+    guarded = AccessControl(app, service.settings)
+    return TimeLimits(Measured(guarded, service.metrics), service.settings.time_limit_s)
 
 
 def _add_handlers(app: FastAPI) -> None:
-    """Answer everything that goes wrong as RFC 9457 has it."""
+    """Answer all errors as problem details (RFC 9457)."""
 
     @app.exception_handler(ProblemError)
     async def told(_: Request, problem: ProblemError) -> Response:
@@ -72,22 +71,22 @@ def _add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        details = {404: "there is nothing here; see /openapi.json", 405: "not this method here; see /openapi.json"}
+        details = {404: "not found; see /openapi.json", 405: "method not allowed; see /openapi.json"}
         detail = f"{request.url.path[:80]!r}: {details.get(error.status_code, error.detail)}"
         return problem_response(ProblemError(error.status_code, detail, error.headers))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        # Nobody sees this; the status is what nginx counts such requests by.
+        # Nobody sees this; 499 is nginx's status for such requests.
         return Response(status_code=499)
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, __: Exception) -> Response:
-        return problem_response(ProblemError(500, "the service failed; tell its owner"))
+        return problem_response(ProblemError(500, "internal error: see the server's log"))
 
 
 def _describe(app: FastAPI, *, has_token: bool) -> None:
-    """Complete the OpenAPI document by what is not in a route's signature."""
+    """Add to the OpenAPI document what is not in a route's signature."""
     document = app.openapi()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemBody"] = ProblemBody.model_json_schema()
@@ -98,3 +97,46 @@ def _describe(app: FastAPI, *, has_token: bool) -> None:
         if path.startswith("/v1/") or path == "/metrics":
             for operation in methods.values():
                 operation["security"] = [{"token": []}]
+
+
+def run(settings: ServiceSettings, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; running requests have `GRACE_S` seconds to end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The service was asked to stop, and has stopped.
+    """
+    service = Service(settings)
+    config = uvicorn.Config(
+        create_app(service),
+        http=PunctualProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=2 * GRACE_S,
+    )
+    _Server(config, service).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that answers running requests after the grace period, instead of cancelling them."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        closing = asyncio.ensure_future(self._close_later())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            closing.cancel()
+
+    async def _close_later(self) -> None:
+        await asyncio.sleep(GRACE_S)
+        await self._service.pool.close()

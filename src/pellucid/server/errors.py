@@ -1,12 +1,9 @@
-"""Why a request failed, in the words of RFC 9457 ("Problem Details for HTTP APIs").
+"""Problem details of failed requests (RFC 9457)."""
 
-An error of pellucid's enters, a ProblemError with the fitting status leaves. It knows nothing of the web framework,
-since workers use it too.
-"""
-
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import (
     OutputError,
@@ -17,7 +14,12 @@ from pellucid.errors import (
     UnsupportedImageError,
 )
 
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
 MEDIA_TYPE = "application/problem+json"
+#: For answers that differ every time, or hold a user's image.
+NOT_STORED = {"Cache-Control": "no-store"}
 
 _STATUSES: tuple[tuple[type[PellucidError], HTTPStatus], ...] = (
     (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -31,17 +33,7 @@ _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class ProblemError(Exception):
-    """A request that cannot be answered as asked.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    detail : str
-        One line: what is wrong, and what to do about it.
-    headers : mapping of str to str, optional
-        To send along, as ``Retry-After``.
-    """
+    """A request that cannot be answered: an HTTP status, one line for the client, headers such as ``Retry-After``."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -50,16 +42,13 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the members of the JSON body. The type is ``about:blank``, so the title is the status's own."""
+        """Return the members of the JSON body. The type is ``about:blank``, so the title is that of the status."""
         title = _TITLES.get(self.status) or HTTPStatus(self.status).phrase
         return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
 
 
 def problem_of(error: PellucidError) -> ProblemError:
-    """Tell a client about an error, with the status that fits it.
-
-    Whatever is not the client's doing, as a damaged model, has status 500.
-    """
+    """Convert an error to a problem; whatever is not the client's fault, such as a damaged model, has status 500."""
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return ProblemError(status, _for_clients(error))
@@ -67,8 +56,16 @@ def problem_of(error: PellucidError) -> ProblemError:
 
 
 def _for_clients(error: PellucidError) -> str:
-    """Replace a remedy that only the service's owner has, such as raising the limit, by the client's."""
+    """Replace a remedy that only the operator has, such as raising the limit."""
     message = str(error)
     if not isinstance(error, TooLargeError):
         return message
     return f"{message.rpartition(';')[0] or message}; send a smaller image"
+
+
+def problem_response(problem: ProblemError) -> "Response":
+    """Answer with a problem."""
+    from starlette.responses import Response  # noqa: PLC0415 (workers do without the web framework)
+
+    content = json.dumps(problem.as_dict()).encode()
+    return Response(content, problem.status, {**NOT_STORED, **problem.headers}, MEDIA_TYPE)

@@ -1,8 +1,4 @@
-"""What the service and its workers say to each other: JSON and bytes, on a pipe.
-
-A Frame enters one end and leaves the other. A frame is a head of two numbers, a JSON object, and bytes that are not
-looked at. It knows nothing of what is said.
-"""
+"""Messages between the service and its workers: JSON and bytes on a pipe."""
 
 import asyncio
 import json

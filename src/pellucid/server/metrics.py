@@ -1,7 +1,4 @@
-"""What the service counts, for Prometheus.
-
-Requests and answers pass by; the text of ``/metrics`` leaves. It knows nothing of what they are about.
-"""
+"""Counters of the service, for Prometheus."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Write several answers into one, one after another: multipart/mixed (RFC 2046, 5.1.3).
-
-Frames of a worker's answer enter, pieces of a response body leave. It knows nothing of what is in them.
-"""
+"""Write multipart/mixed answers (RFC 2046, 5.1.3)."""
 
 import json
 import secrets

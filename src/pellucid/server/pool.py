@@ -1,7 +1,4 @@
-"""A bounded queue of jobs, and the workers that take them from it.
-
-A Job enters; the frames of its answer leave through it, or a ProblemError. It knows nothing of HTTP or images.
-"""
+"""A bounded queue of jobs, and the worker processes that run them."""
 
 import asyncio
 import math
@@ -21,15 +18,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 IDLE_SHARE = 0.5
 
 
-class Job:
-    """A request on its way through the pool; make it inside the event loop.
+class PendingJob:
+    """A job in the queue or in a worker; create it inside the event loop.
 
-    Parameters
-    ----------
-    fields : dict
-        What is wanted; see `workshop`.
-    content : bytes
-        The upload.
+    Its fields are described at :class:`pellucid.server.worker.JobRunner`.
     """
 
     def __init__(self, fields: dict[str, Any], content: bytes) -> None:
@@ -38,18 +30,12 @@ class Job:
         self.abandoned_since: float | None = None
 
     def abandon(self) -> None:
-        """Say that nobody waits for the answer any more."""
+        """Note that nobody waits for the answer any more."""
         if self.abandoned_since is None:
             self.abandoned_since = asyncio.get_running_loop().time()
 
     async def reply(self) -> Frame:
-        """Wait for the next frame of the answer.
-
-        Raises
-        ------
-        ProblemError
-            There is no answer, or no more of it.
-        """
+        """Wait for the next frame of the answer; raise the ProblemError that ends it."""
         reply = await self.replies.get()
         if isinstance(reply, ProblemError):
             raise reply
@@ -59,26 +45,15 @@ class Job:
 
 
 class Pool:
-    """Workers and the jobs that wait for them.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-    metrics : Metrics
-
-    Attributes
-    ----------
-    n_ready : int
-        Workers that are up, idle or busy.
-    """
+    """Worker processes and the jobs that wait for them; `n_ready` workers are running."""
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[PendingJob] = deque()
         self._arrived = asyncio.Semaphore(0)
         self._keepers: list[asyncio.Task[None]] = []
-        self._busy: set[Job] = set()
+        self._busy: set[PendingJob] = set()
         self._closing: asyncio.Task[None] | None = None
         self._job_s = 1.0
         self.n_ready = 0
@@ -93,10 +68,10 @@ class Pool:
         self._keepers = [asyncio.ensure_future(self._keep()) for _ in range(self._settings.n_workers)]
 
     async def close(self) -> None:
-        """Kill the workers; what they had in hand gets a ProblemError."""
+        """Kill the workers; their jobs get a ProblemError."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
-        # Shielded: a worker whose end was not waited for would leave its pipes open.
+        # Shielded: a worker that is not waited for would leave its pipes open.
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -108,40 +83,28 @@ class Pool:
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     def check_room(self) -> None:
-        """Refuse what could not be taken.
-
-        Raises
-        ------
-        ProblemError
-            Too many jobs wait already, or the service is stopping.
-        """
+        """Raise a ProblemError if the queue is full or the service is stopping."""
         if self._closing is not None:
             raise ProblemError(503, "the service is stopping; send the request again later")
         if self.n_waiting >= self._settings.n_waiting:
             seconds = max(1, math.ceil(self._job_s * self.n_waiting / self._settings.n_workers))
-            detail = f"{self.n_waiting} requests are waiting already; send this one again in {seconds} s"
+            detail = f"{self.n_waiting} requests are waiting; send this one again in {seconds} s"
             raise ProblemError(429, detail, {"Retry-After": str(seconds)})
 
-    def submit(self, job: Job) -> None:
-        """Put a job into the queue.
-
-        Raises
-        ------
-        ProblemError
-            As `check_room`.
-        """
+    def submit(self, job: PendingJob) -> None:
+        """Put a job into the queue; see `check_room` for errors."""
         self.check_room()
         self._waiting.append(job)
         self._arrived.release()
 
-    def withdraw(self, job: Job) -> None:
-        """Forget a job that nobody waits for any more; a worker that is at it has a moment to finish."""
+    def withdraw(self, job: PendingJob) -> None:
+        """Drop a job that nobody waits for; a worker that runs it has a moment to finish."""
         job.abandon()
         if job in self._waiting:
             self._waiting.remove(job)
 
     async def _keep(self) -> None:
-        """Keep one worker running, for ever."""
+        """Keep one worker running."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -180,7 +143,7 @@ class Pool:
             if worker.resident_mb() > IDLE_SHARE * self._settings.memory_limit_mb:
                 return "grown"
 
-    async def _next(self, worker: WorkerProcess) -> Job | None:
+    async def _next(self, worker: WorkerProcess) -> PendingJob | None:
         """Wait for a job; None if the worker ends before there is one."""
         while True:
             arrival = asyncio.ensure_future(self._arrived.acquire())
@@ -188,7 +151,7 @@ class Pool:
                 await asyncio.wait({arrival, worker.gone}, return_when=asyncio.FIRST_COMPLETED)
                 if worker.gone.done():
                     return None
-                # A job that was withdrawn has left its permit behind.
+                # A withdrawn job has left its permit behind.
                 if self._waiting:
                     return self._waiting.popleft()
             finally:

@@ -1,7 +1,4 @@
-"""Small 8-bit copies of a picture, as a web page can show them.
-
-A Picture enters, the content of a PNG file leaves. It knows nothing of HTTP or of noise.
-"""
+"""Small 8-bit copies of images for web pages."""
 
 import numpy as np
 

@@ -1,56 +1,50 @@
-"""The routes for programs.
-
-Requests enter; images, JSON and Prometheus' text leave. It knows nothing of images or processes: the service does.
-"""
+"""Routes of the API and of the page."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from pellucid.server import metrics, parts, schemas
-from pellucid.server.answers import NOT_STORED
-from pellucid.server.errors import ProblemError
+from pellucid.server.errors import NOT_STORED, ProblemError
 from pellucid.server.frames import Frame
 from pellucid.server.parts import Parts
-from pellucid.server.schemas import Chroma, Luma, Model, ModelList, NoiseLevel, Sigma, State, Strength
+from pellucid.server.schemas import DenoiseQuery, ModelList, NoiseLevel, State
 from pellucid.server.service import Service
 
 router = APIRouter()
+PAGE = Path(__file__).parent / "static"
+_REVALIDATED = {"Cache-Control": "no-cache"}
 _GUARDED = (401, 403, 421)
 _UPLOADING = (*_GUARDED, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
 @router.post(
     "/v1/denoise",
-    summary="Take the noise out of an image",
+    summary="Denoise an image",
     response_class=Response,
     responses={**schemas.image_answer(), **schemas.problem_answers(*_UPLOADING)},
     openapi_extra=schemas.upload_body(),
 )
-async def denoise(
-    request: Request,
-    sigma: Sigma = None,
-    strength: Strength = 100.0,
-    luma: Luma = 100.0,
-    chroma: Chroma = 100.0,
-    model: Model = None,
-) -> Response:
-    """Send an image file as the body, or as the one file of a form; it comes back denoised.
+async def denoise(request: Request, options: Annotated[DenoiseQuery, Query()]) -> Response:
+    """Denoise an image file, sent as the body or as the only file of a form.
 
-    Format, depth and metadata are kept. The content decides what format a file is in; no file name is used.
+    Format, bit depth and metadata are kept. The format is detected from the content; file names are not used.
     """
     in_parts = parts.MEDIA_TYPE in request.headers.get("accept", "").lower()
-    wanted: dict[str, Any] = {"sigma": sigma, "strength": strength, "luma": luma, "chroma": chroma, "model": model}
-    wanted.update(task="denoise", previews=in_parts)
+    wanted = {"task": "denoise", "previews": in_parts, "options": options.model_dump()}
     service = _service(request)
     frames = _counted(service.answer(request, wanted), service)
     if not in_parts:
         return await _whole(frames)
-    # What fails before the first frame has a status of its own.
+    # An error before the first frame has an HTTP status of its own.
     first = await anext(frames)
     writer = Parts()
     return StreamingResponse(_written(writer, first, frames), headers=NOT_STORED, media_type=writer.media_type)
@@ -58,13 +52,13 @@ async def denoise(
 
 @router.post(
     "/v1/estimate",
-    summary="Estimate the noise in an image",
+    summary="Estimate the noise level of an image",
     response_model=NoiseLevel,
     responses=schemas.problem_answers(*_UPLOADING),
     openapi_extra=schemas.upload_body(),
 )
 async def estimate(request: Request, response: Response) -> Any:
-    """Send an image as to /v1/denoise; the standard deviation of its noise comes back."""
+    """Estimate the standard deviation of the noise; the image is sent as to /v1/denoise."""
     response.headers.update(NOT_STORED)
     async with aclosing(_service(request).answer(request, {"task": "estimate"})) as frames:
         return (await anext(frames)).fields["result"]
@@ -83,7 +77,7 @@ async def models() -> ModelList:
 
 @router.get(
     "/healthz",
-    summary="Is the process alive",
+    summary="Liveness",
     response_model=State,
     responses=schemas.problem_answers(403, 421),
 )
@@ -94,14 +88,14 @@ async def healthz() -> State:
 
 @router.get(
     "/readyz",
-    summary="Can requests be answered",
+    summary="Readiness",
     response_model=State,
     responses=schemas.problem_answers(403, 421, 503),
 )
 async def readyz(request: Request) -> State:
-    """Answer 200 when at least one worker is up."""
+    """Answer 200 when at least one worker is running."""
     if not _service(request).pool.n_ready:
-        raise ProblemError(503, "no worker is up; ask again in a few seconds", {"Retry-After": "2"})
+        raise ProblemError(503, "no worker is running; try again in a few seconds", {"Retry-After": "2"})
     return State(status="ok")
 
 
@@ -112,8 +106,29 @@ async def readyz(request: Request) -> State:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **schemas.problem_answers(*_GUARDED)},
 )
 async def prometheus(request: Request) -> Response:
-    """Give requests by status, seconds, queue length, workers and pixels."""
+    """Requests by status, seconds, queue length, workers and pixels."""
     return Response(_service(request).metrics.render(), headers=NOT_STORED, media_type=metrics.MEDIA_TYPE)
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """Serve the page."""
+    return FileResponse(PAGE / "index.html", headers=_REVALIDATED)
+
+
+class PageFiles(StaticFiles):
+    """The files of the page, which browsers are to revalidate by their ETag."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file, or a problem."""
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != 404:
+                raise
+            raise ProblemError(404, f"{path[:80]!r}: no such file; start at /") from None
+        response.headers.update(_REVALIDATED)
+        return response
 
 
 def _service(request: Request) -> Service:
@@ -130,7 +145,7 @@ async def _counted(frames: AsyncGenerator[Frame, None], service: Service) -> Asy
 
 
 async def _whole(frames: AsyncGenerator[Frame, None]) -> Response:
-    """Wait for the end and answer with the image alone."""
+    """Wait for the last frame and answer with the image alone."""
     headers = dict(NOT_STORED)
     async with aclosing(frames):
         async for frame in frames:
@@ -140,11 +155,11 @@ async def _whole(frames: AsyncGenerator[Frame, None]) -> Response:
                     headers[f"X-Pellucid-{name.capitalize()}"] = str(result[name])
             elif frame.fields["kind"] == "part":
                 return Response(frame.content, headers=headers, media_type=frame.fields["type"])
-    raise ProblemError(500, "the worker gave no image; tell the service's owner")
+    raise ProblemError(500, "internal error: see the server's log")
 
 
 async def _written(writer: Parts, first: Frame, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[bytes, None]:
-    """Write each frame as a part as soon as it is there."""
+    """Write each frame as a part as soon as it arrives."""
     async with aclosing(frames):
         yield writer.frame(first)
         try:

@@ -1,7 +1,4 @@
-"""Who may ask, and what every answer says about how a browser is to treat it.
-
-A request enters and is passed on, or is refused with a ProblemError. It knows nothing of what is asked for.
-"""
+"""Access control and security headers."""
 
 import hmac
 from collections.abc import Iterable
@@ -10,11 +7,10 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pellucid.server.answers import problem_response
-from pellucid.server.errors import ProblemError
+from pellucid.server.errors import ProblemError, problem_response
 from pellucid.server.settings import ServiceSettings
 
-#: What every answer carries. Blobs are the page's own pictures.
+#: Of every answer. Blobs are the page's own images.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'; object-src 'none'",
@@ -26,14 +22,8 @@ SECURITY_HEADERS = {
 }
 
 
-class Guard:
-    """Lets through to an app what may pass.
-
-    Parameters
-    ----------
-    app : ASGIApp
-    settings : ServiceSettings
-    """
+class AccessControl:
+    """Checks host, origin and token of each request, and adds security headers to each answer."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
@@ -60,19 +50,19 @@ class Guard:
     def _check(self, path: str, headers: Headers) -> None:
         host = headers.get("host", "")
         allowed = self._settings.hosts
-        # A foreign name that leads to this machine is how a web page gets at local services (DNS rebinding).
+        # A foreign name that resolves to this machine is how a web page reaches local services (DNS rebinding).
         if allowed is not None and _name(host) not in allowed:
             raise ProblemError(421, f"Host {host[:80]!r}: is not this service; call it by {_listed(allowed)}")
         origin = headers.get("origin")
         if origin is not None and not _is_own(origin, host, allowed):
-            raise ProblemError(403, f"Origin {origin[:80]!r}: another site's page may not ask; open this service's own")
+            raise ProblemError(403, f"Origin {origin[:80]!r}: pages of other sites may not use this service")
         if self._settings.token is not None and (path.startswith("/v1/") or path == "/metrics"):
             _check_token(headers.get("authorization", ""), self._settings.token)
 
 
 def _check_token(authorization: str, token: str) -> None:
     scheme, _, given = authorization.partition(" ")
-    # Compared as a whole whatever its length, so that the time tells nothing of how much of it is right.
+    # In constant time, so that timing does not reveal how much of a guess is right.
     is_right = hmac.compare_digest(given.strip().encode(), token.encode())
     if scheme.lower() != "bearer" or not is_right:
         detail = "Authorization: the token is missing or wrong; send 'Authorization: Bearer TOKEN'"
@@ -85,7 +75,7 @@ def _is_own(origin: str, host: str, allowed: frozenset[str] | None) -> bool:
 
 
 def _name(netloc: str) -> str:
-    """Take the port off a host."""
+    """Remove the port from a host."""
     try:
         return urlsplit(f"//{netloc}").hostname or ""
     except ValueError:

@@ -1,8 +1,4 @@
-"""From an upload to the frames of its answer: intake, queue and workers put together.
-
-A request and what it wants enter; frames leave, one after another. It knows nothing of routes or of how an answer is
-written.
-"""
+"""From an upload to the frames of its answer: upload budget, queue and workers together."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -13,29 +9,19 @@ from starlette.requests import ClientDisconnect, Request
 
 from pellucid.server.frames import Frame
 from pellucid.server.metrics import Metrics
-from pellucid.server.pool import Job, Pool
+from pellucid.server.pool import PendingJob, Pool
 from pellucid.server.settings import ServiceSettings
-from pellucid.server.uploads import Intake
+from pellucid.server.uploads import UploadBudget
 
 
 class Service:
-    """All that lives as long as the server.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-
-    Attributes
-    ----------
-    metrics : Metrics
-    pool : Pool
-    """
+    """Everything that lives as long as the server."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.pool = Pool(settings, self.metrics)
-        self._intake = Intake(settings)
+        self._uploads = UploadBudget(settings)
         self.metrics.watch("pellucid_queue_length", "Requests that wait for a worker.", lambda: self.pool.n_waiting)
         self.metrics.watch("pellucid_workers_ready", "Workers that are up.", lambda: self.pool.n_ready)
 
@@ -49,18 +35,9 @@ class Service:
             await self.pool.close()
 
     async def answer(self, request: Request, wanted: dict[str, Any]) -> AsyncGenerator[Frame, None]:
-        """Have an upload worked on; close the iterator when nobody wants the rest.
+        """Read an upload and yield the frames of its answer; close the iterator to cancel the rest.
 
-        Parameters
-        ----------
-        request : Request
-            Its body has not been read.
-        wanted : dict
-            The fields of a job; see `workshop`.
-
-        Yields
-        ------
-        Frame
+        `wanted` has the fields of a job, see :class:`pellucid.server.worker.JobRunner`.
 
         Raises
         ------
@@ -70,9 +47,9 @@ class Service:
             The client went away.
         """
         self.pool.check_room()
-        with self._intake.shelf() as shelf:
-            content = await shelf.read(request, self.settings.time_limit_s)
-            job = Job(wanted, content)
+        with self._uploads.upload() as upload:
+            content = await upload.read(request, self.settings.time_limit_s)
+            job = PendingJob(wanted, content)
             self.pool.submit(job)
             gone = asyncio.ensure_future(_wait_until_gone(request))
             try:
@@ -85,7 +62,7 @@ class Service:
                 gone.cancel()
                 self.pool.withdraw(job)
 
-    async def _reply(self, job: Job, gone: "asyncio.Future[None]") -> Frame:
+    async def _reply(self, job: PendingJob, gone: "asyncio.Future[None]") -> Frame:
         reply = asyncio.ensure_future(job.reply())
         try:
             await asyncio.wait((reply, gone), return_when=asyncio.FIRST_COMPLETED)

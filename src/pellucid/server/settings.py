@@ -1,10 +1,12 @@
-"""What the service allows: how many, how large, how long, and who.
+"""Limits of the service, and the address that it listens on."""
 
-Plain numbers and names enter from the command; every other part of the service reads them. It knows nothing of HTTP.
-"""
-
+import socket
 from dataclasses import dataclass
 
+from pellucid.errors import ParameterError
+
+#: Connections that may wait until they are accepted.
+BACKLOG = 1024
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -44,3 +46,30 @@ class ServiceSettings:
     memory_limit_mb: float
     token: str | None = None
     hosts: frozenset[str] | None = None
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a host name or address and a port; port 0 takes any free one.
+
+    Raises
+    ------
+    ParameterError
+        It is in use, not this machine's, or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            # Clients that connect before the service runs wait, and are not refused.
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ParameterError(f"{host} port {port}: {reason}; choose another with --host or --port") from None
+    return listener

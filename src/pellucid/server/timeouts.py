@@ -1,7 +1,4 @@
-"""How long the service has patience with a connection.
-
-Requests enter and answers leave as they are; slow ones are cut off. It knows nothing of what is in them.
-"""
+"""Connection timeouts."""
 
 import asyncio
 from typing import Any
@@ -12,22 +9,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: How long the headers of a request may take.
 HEAD_S = 10.0
-#: How long a refused upload is still read, so that its client is not cut off before it sees why.
+#: How long a refused upload is drained, so that its client sees the answer before the connection closes.
 LINGER_S = 5.0
 _PIECE_BYTES = 1 << 18
 
 
 class PunctualProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, which by itself waits for ever for a request's headers."""
+    """uvicorn's HTTP/1.1 with a time limit for the headers of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first request."""
+        """Wait for the first request."""
         super().connection_made(transport)
         self._late: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first of a request's headers start the clock, the last stop it."""
+        """Start the clock with the first byte of the headers, stop it with the last."""
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
             self._expect_head()
@@ -49,15 +46,8 @@ class PunctualProtocol(H11Protocol):
             self._late = None
 
 
-class Manners:
-    """Passes answers on in pieces that a client must fetch in time, and reads refused uploads to their end.
-
-    Parameters
-    ----------
-    app : ASGIApp
-    time_limit_s : float
-        For each piece of an answer.
-    """
+class TimeLimits:
+    """Sends answers in pieces, each of which a client must fetch within a time limit, and drains refused uploads."""
 
     def __init__(self, app: ASGIApp, time_limit_s: float) -> None:
         self._app = app
@@ -72,7 +62,7 @@ class Manners:
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException:
-            # What the app says of a connection that was given up is of no interest.
+            # The connection was given up: the app's error is a consequence.
             if not exchange.is_given_up:
                 raise
 
@@ -84,7 +74,7 @@ class _Exchange:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._receive, self._send, self._time_limit_s = receive, send, time_limit_s
         self._is_unread = has_body
-        # Such a client sends nothing before it is told to.
+        # Such a client sends nothing before it is asked to.
         self._is_waiting = headers.get("expect", "").lower() == "100-continue"
         self._must_close = False
         self.is_given_up = False
@@ -120,7 +110,7 @@ class _Exchange:
             raise
 
     async def _linger(self) -> None:
-        """Read what is still coming and forget it."""
+        """Drain the rest of the upload."""
         try:
             async with asyncio.timeout(LINGER_S):
                 while self._is_unread and not self._is_waiting:

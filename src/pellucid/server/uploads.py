@@ -1,8 +1,4 @@
-"""Take an upload in: as it comes, no more than allowed, never on disk.
-
-A request enters, the bytes of one image file leave, or a ProblemError. It knows nothing of image formats, and uses no
-file name that a client sends.
-"""
+"""Receive uploads into memory, within limits; the file names of clients are not used."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -16,97 +12,65 @@ from pellucid.server.errors import ProblemError
 from pellucid.server.settings import ServiceSettings
 
 FORM, BYTES = "multipart/form-data", "application/octet-stream"
-#: Uploads of the largest size that may be in hand at once, whether they come in, wait or are worked on.
+#: Memory for uploads (incoming, waiting or being denoised), in uploads of the largest size.
 N_LARGEST = 4
 
 
-class Intake:
-    """The memory that all uploads share.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-    """
+class UploadBudget:
+    """The memory that all uploads share."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         self._n_bytes = 0
 
     @contextmanager
-    def shelf(self) -> Iterator["Shelf"]:
-        """Make room for one upload; the room is given back when the request is answered."""
-        shelf = Shelf(self)
+    def upload(self) -> Iterator["Upload"]:
+        """Reserve memory for one upload until its request is answered."""
+        upload = Upload(self)
         try:
-            yield shelf
+            yield upload
         finally:
-            self._n_bytes -= shelf.n_bytes
+            self._n_bytes -= upload.n_bytes
 
     def check(self, n_bytes: int) -> None:
-        """Refuse an upload larger than allowed.
-
-        Raises
-        ------
-        ProblemError
-        """
+        """Refuse an upload larger than allowed."""
         limit = self._settings.max_bytes
         if n_bytes > limit:
             raise ProblemError(413, f"upload: more than {limit} bytes; send a smaller file")
 
     def take(self, n_bytes: int) -> None:
-        """Take room for bytes that have come in.
-
-        Raises
-        ------
-        ProblemError
-            Other uploads fill it.
-        """
+        """Reserve memory for received bytes; refuse them if other uploads fill the budget."""
         if self._n_bytes + n_bytes > N_LARGEST * self._settings.max_bytes:
             raise ProblemError(429, "upload: too many others at once; send it again in 5 s", {"Retry-After": "5"})
         self._n_bytes += n_bytes
 
 
-class Shelf:
-    """Where one upload lies while its request is answered; made by `Intake.shelf`.
+class Upload:
+    """One upload and the memory reserved for it; made by `UploadBudget.upload`."""
 
-    Attributes
-    ----------
-    n_bytes : int
-        Taken from the intake so far.
-    """
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, budget: UploadBudget) -> None:
+        self._budget = budget
         self.n_bytes = 0
 
     async def read(self, request: Request, time_limit_s: float) -> bytes:
-        """Read the image out of a request's body.
-
-        Parameters
-        ----------
-        request : Request
-            The body is the file, or a form with one file in it.
-        time_limit_s : float
-
-        Returns
-        -------
-        bytes
+        """Read the image from a request's body, which is the file or a form with one file.
 
         Raises
         ------
         ProblemError
-            Too large (413), too slow (408), of a type that is no image (415), a form without just one file (422), no
-            room (429).
+            Too large (413), too slow (408), no image type (415), not exactly one file in a form (422), too many uploads
+            at once (429).
         ClientDisconnect
             The client went away.
         """
         sink = _sink(request.headers.get("content-type", ""))
         declared = request.headers.get("content-length", "")
-        self._intake.check(int(declared) if declared.isdecimal() else 0)
+        self._budget.check(int(declared) if declared.isdecimal() else 0)
         try:
             async with asyncio.timeout(time_limit_s):
                 async for chunk in request.stream():
-                    self._intake.check(self.n_bytes + len(chunk))
-                    self._intake.take(len(chunk))
+                    self._budget.check(self.n_bytes + len(chunk))
+                    self._budget.take(len(chunk))
                     self.n_bytes += len(chunk)
                     sink.write(chunk)
         except TimeoutError:
@@ -128,7 +92,7 @@ class _Body:
 
 
 class _Form:
-    """Collects the one file of a form; whatever else is in it is passed over."""
+    """Collects the only file of a form; other fields are ignored."""
 
     def __init__(self, boundary: bytes) -> None:
         self._files: list[bytearray] = []
@@ -152,9 +116,9 @@ class _Form:
 
     def finish(self) -> bytes:
         if not self._is_complete:
-            raise ProblemError(422, "form: it ends too early; send it again")
+            raise ProblemError(422, "form: truncated; send it again")
         if len(self._files) != 1:
-            raise ProblemError(422, f"form: {len(self._files)} files in it; send one at a time")
+            raise ProblemError(422, f"form: {len(self._files)} files; send one at a time")
         return bytes(self._files[0])
 
     def _begin_part(self) -> None:
@@ -171,7 +135,7 @@ class _Form:
 
     def _end_header(self) -> None:
         if self._field.lower() == b"content-disposition":
-            # That there is a file name makes it a file; the name itself is of no use to anyone.
+            # A file name marks a file; the name itself is not used.
             self._is_file = b"filename" in parse_options_header(self._value)[1]
 
     def _begin_data(self) -> None:
@@ -195,7 +159,7 @@ def _form_errors() -> Iterator[None]:
 
 
 def _sink(content_type: str) -> _Body | _Form:
-    """Choose how the body is read. What is in it decides the image's format, never this header."""
+    """Choose how the body is read; the image's format is detected from its content, not from this header."""
     kind, options = parse_options_header(content_type)
     name = kind.decode("latin-1")
     if name == FORM:
@@ -204,4 +168,4 @@ def _sink(content_type: str) -> _Body | _Form:
         return _Form(options[b"boundary"])
     if name in {"", BYTES} or name.startswith("image/"):
         return _Body()
-    raise ProblemError(415, f"Content-Type {name[:80]!r}: is no image; send image/jpeg, {BYTES} or {FORM}")
+    raise ProblemError(415, f"Content-Type {name[:80]!r}: is not an image type; send image/jpeg, {BYTES} or {FORM}")

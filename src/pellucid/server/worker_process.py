@@ -1,7 +1,4 @@
-"""A worker process as the service sees it: started, talked to, watched, killed.
-
-A job enters, the frames of its answer leave, or WorkerLostError. It knows nothing of queues or HTTP.
-"""
+"""A worker process as the service sees it: started, watched, killed."""
 
 import asyncio
 import contextlib

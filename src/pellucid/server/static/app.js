@@ -65,7 +65,7 @@ function refresh() {
   showPixels();
   panel.update({ isGray: isCurrentGray, hasOthers: photos.all.length > 1 });
   overlay.update(current);
-  stage.set({ mix: current.mix });
+  stage.set({ mix: current.mix, sigma: current.answer?.facts.sigma ?? 0 });
 }
 
 /** Bring the current photo's pixels on the stage: the original while there is nothing better. */

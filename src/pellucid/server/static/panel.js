@@ -1,12 +1,23 @@
 // Enters: the photo that is looked at. Leaves: its settings as controls; what the user wants, through callbacks.
 // Does not know: pixels and requests.
 
-import { isWhole } from './blend.js';
+import { AMOUNTS, isWhole, WHOLE } from './amounts.js';
 import { describeFacts, describeNoise, describeSaving, formatSigma, hintOn } from './words.js';
 
-const MIX = ['strength', 'luma', 'chroma'];
 const find = (id) => document.getElementById(id);
 const LARGEST_SIGMA = 55;
+
+function makeSlider({ name, label, whole, hint }) {
+  const input = Object.assign(document.createElement('input'), { type: 'range', id: name, min: 0, max: 100 });
+  input.setAttribute('value', whole);
+  const row = Object.assign(document.createElement('label'), { className: 'slider', id: `${name}-row`, title: hint });
+  row.append(
+    Object.assign(document.createElement('span'), { textContent: label }),
+    Object.assign(document.createElement('span'), { className: 'value', id: `${name}-value`, textContent: `${whole} %` }),
+    input,
+  );
+  return row;
+}
 
 export class Panel {
   #photo = null;
@@ -15,11 +26,12 @@ export class Panel {
 
   /** @param {{onMix, onAgain, onSave, onSame}} actions */
   constructor({ onMix, onAgain, onSave, onSame }) {
-    for (const name of MIX) {
+    find('amounts').append(...AMOUNTS.map(makeSlider));
+    for (const { name } of AMOUNTS) {
       find(name).addEventListener('input', (event) => onMix(this.#photo, { [name]: event.target.valueAsNumber }));
     }
     find('reset').addEventListener('click', () => {
-      onMix(this.#photo, { strength: 100, luma: 100, chroma: 100 });
+      onMix(this.#photo, WHOLE);
       find('strength').focus(); // since the button, now disabled, loses it
     });
     find('same').addEventListener('click', () => onSame(this.#photo));
@@ -61,12 +73,12 @@ export class Panel {
     find('later').hidden = Boolean(answer) || state === 'failed';
     if (!answer) return;
     this.#showNoise(answer.facts);
-    for (const name of MIX) {
+    for (const { name } of AMOUNTS) {
       find(name).value = mix[name];
       find(name).style.setProperty('--share', mix[name] / 100);
       find(`${name}-value`).textContent = `${mix[name]} %`;
     }
-    find('colours').hidden = isGray;
+    for (const { name } of AMOUNTS.filter(({ isColour }) => isColour)) find(`${name}-row`).hidden = isGray;
     find('reset').disabled = isWhole(mix);
     find('same').hidden = !hasOthers;
     find('save').disabled = state !== 'done';

@@ -1,7 +1,7 @@
 // Enters: files. Leaves: photos that are denoised one after another, and an event 'change' whenever one of them changes.
 // Does not know: how photos are shown. A photo's state is 'waiting', 'working', 'done' or 'failed'.
 
-import { WHOLE } from './blend.js';
+import { WHOLE } from './amounts.js';
 import { explain } from './problems.js';
 import { denoise } from './service.js';
 

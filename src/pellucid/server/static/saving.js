@@ -1,7 +1,7 @@
 // Enters: a photo that is done. Leaves: a file in the browser's downloads.
 // Does not know: buttons.
 
-import { isWhole } from './blend.js';
+import { isWhole } from './amounts.js';
 import { denoiseToFile } from './service.js';
 
 const SUFFIXES = {

@@ -1,6 +1,7 @@
 // Enters: files and settings. Leaves: what the server answers, or a ServiceError.
 // Does not know: the page. The only module that speaks HTTP; all addresses are relative to the page's own.
 
+import { WHOLE } from './amounts.js';
 import { readParts } from './multipart.js';
 
 /** What the server, or the way to it, had to object. `status` is 0 where there was no answer. */
@@ -52,7 +53,7 @@ function denoiseRequest(file, { sigma = null, model = null, mix = null }, accept
   if (sigma !== null) query.set('sigma', sigma);
   if (model) query.set('model', model);
   for (const [name, percent] of Object.entries(mix ?? {})) {
-    if (percent !== 100) query.set(name, percent);
+    if (percent !== WHOLE[name]) query.set(name, percent);
   }
   return [`v1/denoise?${query}`, {
     method: 'POST',

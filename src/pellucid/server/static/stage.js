@@ -1,7 +1,8 @@
 // Enters: an image before and after, how to mix them, where the divider is. Leaves: pixels on the canvas.
 // Does not know: files, the server, pointers and keys. Only what is seen is blended, so the image's size costs nothing.
 
-import { blend, residual, WHOLE } from './blend.js';
+import { WHOLE } from './amounts.js';
+import { blend, detailShares, residual } from './blend.js';
 import { Viewport } from './viewport.js';
 
 /** Space left around a fitted image, where the screen has it: beside, and for the controls above and below. */
@@ -23,7 +24,7 @@ export class Stage extends EventTarget {
   #seen = null;
   #out = null;
   #isDue = false;
-  #look = { mix: WHOLE, mode: 'compare', split: 0.5, gain: 2 };
+  #look = { mix: WHOLE, sigma: 0, mode: 'compare', split: 0.5, gain: 2 };
 
   constructor(canvas) {
     super();
@@ -54,7 +55,7 @@ export class Stage extends EventTarget {
     this.moved();
   }
 
-  /** Change the mix, the mode ('compare', 'clean' or 'removed'), the split (0 to 1) or the gain. */
+  /** Change the mix, the noise level `sigma`, the mode ('compare', 'clean' or 'removed'), the split (0 to 1) or the gain. */
   set(change) {
     this.#look = { ...this.#look, ...change };
     this.#ask();
@@ -125,16 +126,28 @@ export class Stage extends EventTarget {
     return { place, before: take(this.#before), after: this.#after && take(this.#after) };
   }
 
+  /** The shares of detail of the pixels that are seen; measured once for each place. */
+  #shares() {
+    const { mix, sigma } = this.#look;
+    if (!mix.detail) return null;
+    const seen = this.#seen;
+    if (seen.sharesOf !== sigma) {
+      seen.shares = detailShares(seen.after.data, seen.place.width, sigma);
+      seen.sharesOf = sigma;
+    }
+    return seen.shares;
+  }
+
   #mixed() {
     const { place, before, after } = this.#seen;
     const { mode, split, mix, gain } = this.#look;
     if (this.#out?.width !== place.width || this.#out?.height !== place.height) {
       this.#out = new ImageData(place.width, place.height);
     }
-    if (mode === 'removed') residual(before.data, after.data, this.#out.data, mix, gain);
+    if (mode === 'removed') residual(before.data, after.data, this.#out.data, mix, gain, this.#shares());
     else {
       const from = mode === 'compare' ? Math.round(split * place.width) : 0;
-      blend(before.data, after.data, this.#out.data, place.width, from, mix);
+      blend(before.data, after.data, this.#out.data, place.width, from, mix, this.#shares());
     }
     return this.#out;
   }

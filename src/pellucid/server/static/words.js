@@ -1,7 +1,7 @@
 // Enters: photos and their facts. Leaves: words for them.
 // Does not know: where they are shown.
 
-import { isWhole } from './blend.js';
+import { isWhole } from './amounts.js';
 
 const NOISE = [[0.75, 'no noise to speak of'], [5, 'faint noise'], [15, 'visible noise'], [30, 'strong noise'], [Infinity, 'very strong noise']];
 const FORMATS = { jpeg: 'JPEG', png: 'PNG', tiff: 'TIFF', webp: 'WebP', avif: 'AVIF' };
@@ -56,8 +56,8 @@ export function hintOn(facts) {
 export function describeSaving({ mix, answer }) {
   const format = FORMATS[answer.facts.format] ?? answer.facts.format;
   if (isWhole(mix)) return `Full size, as ${format}, with its metadata.`;
-  if (mix.strength === 0 || (mix.luma === 0 && mix.chroma === 0)) return 'Nothing is taken out: this saves the original.';
-  return `At these amounts the server makes the full-size ${format} when you save: about ${Math.ceil(answer.facts.seconds)} s.`;
+  if (mix.strength === 0 || (mix.luma === 0 && mix.chroma === 0)) return 'Nothing is removed: this saves the original.';
+  return `With these amounts the server makes the full-size ${format} when you save: about ${Math.ceil(answer.facts.seconds)} s.`;
 }
 
 function formatBytes(n_bytes) {
