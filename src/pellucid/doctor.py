@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import engine_info
+from pellucid.inference.options import DenoiseOptions
 
 SIDE_PX = 1024
 SIGMA = 25 / 255
@@ -37,14 +38,14 @@ class Report:
     noise_removed_db: float
 
 
-def examine(*, device: str = "auto", precision: str = "auto", n_threads: int | None = None) -> Report:
-    """Denoise a synthetic image; see :class:`Denoiser` for the parameters."""
+def examine(options: DenoiseOptions) -> Report:
+    """Denoise a synthetic image with the engine options given."""
     info = engine_info()
     clean = test_image()
     noise = np.random.default_rng(0).standard_normal(clean.shape, dtype=np.float32)
     noisy = clean + np.float32(SIGMA) * noise
     start = time.perf_counter()
-    denoiser = Denoiser(device=device, precision=precision, n_threads=n_threads)
+    denoiser = Denoiser(**options.engine_options)
     denoised = denoiser.denoise(noisy, sigma=SIGMA)
     first = time.perf_counter() - start
     times = []

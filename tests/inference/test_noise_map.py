@@ -13,8 +13,8 @@ from pellucid.inference.noise_map import (
     STEP,
     deviation_bound,
     estimate_cells,
-    smooth_window,
     smooth_noise_map,
+    smooth_window,
 )
 
 #: Larger cells within reach in each direction.

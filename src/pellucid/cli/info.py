@@ -109,7 +109,7 @@ def doctor_command(
     """
     from pellucid.doctor import examine  # noqa: PLC0415
 
-    report = examine(device=device, precision=precision, n_threads=threads)
+    report = examine(DenoiseOptions(device=device, precision=precision, n_threads=threads))
     if as_json:
         print_json(asdict(report))
         return

@@ -22,7 +22,8 @@ _TYPES: dict[str, Any] = {
 def option(name: str, *default: Any) -> Any:
     """Return the command-line option for a field of DenoiseOptions."""
     shown = PRESENTATIONS[name]
-    return typer.Option(*default, *shown.flags, metavar=shown.metavar, envvar=shown.envvar, help=shown.help)
+    metavar = shown.metavar or "|".join(shown.choices) or None
+    return typer.Option(*default, *shown.flags, metavar=metavar, envvar=shown.envvar, help=shown.help)
 
 
 Model = Annotated[str | None, option("model")]

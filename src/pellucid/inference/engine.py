@@ -35,34 +35,30 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load_engine() -> Any:
-    """Import OpenVINO without its telemetry, which would report to a server from a fork of this process."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that its import fails
-    import openvino  # noqa: PLC0415
-
-    return openvino
-
-
 @lru_cache
-def _make_core() -> Any:
-    return _load_engine().Core()
-
-
-def _core() -> Any:
-    """Return this process's one OpenVINO core, which is never freed.
+def _load_engine() -> tuple[Any, str]:
+    """Import OpenVINO; return this process's one core, which is never freed, and the version.
 
     A core replaces the signal stack of the thread that makes it and restores the former one when it is freed. Cores
     freed in another order leave a dangling stack, and the next signal kills the process (OpenVINO 2026.4).
     """
+    # Its telemetry would report to a server from a fork of this process.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that its import fails
+    import openvino  # noqa: PLC0415
+
+    return openvino.Core(), openvino.__version__.split("-")[0]
+
+
+def _core() -> Any:
     with _CORE_LOCK:
-        return _make_core()
+        return _load_engine()[0]
 
 
 def engine_info() -> EngineInfo:
     """Query version and devices of the engine."""
     core = _core()
     devices = {name.lower(): str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
-    return EngineInfo(_load_engine().__version__.split("-")[0], devices, _has_bf16(core))
+    return EngineInfo(_load_engine()[1], devices, _has_bf16(core))
 
 
 def _has_bf16(core: Any) -> bool:
@@ -93,7 +89,8 @@ class Network:
         self.n_threads = default_threads() if n_threads is None else n_threads
         core = _core()
         self.device = _choose_device(core, device)
-        self.precision = _choose_precision(core, self.device, precision)
+        has_bf16 = self.device == "cpu" and _has_bf16(core)
+        self.precision = ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
         compile_model = partial(core.compile_model, device_name=self.device.upper(), config=self._options())
         noisy, found = {"noisy": card.channels}, {"residual": card.channels}
         self._denoise = _Graph(card.folder, card.read_network(), noisy | {"sigma": 1}, found, compile_model)
@@ -204,9 +201,3 @@ def _choose_device(core: Any, device: str) -> str:
     if device not in present:
         raise ParameterError(f"device '{device}' is not on this machine: choose one of {', '.join(sorted(present))}")
     return device
-
-
-def _choose_precision(core: Any, device: str, precision: str) -> str:
-    if precision == "auto":
-        return "bf16" if device == "cpu" and _has_bf16(core) else "fp32"
-    return precision

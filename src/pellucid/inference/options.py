@@ -121,52 +121,35 @@ class DenoiseOptions:
     sigma: "float | ArrayLike | None" = _option(  # noqa: RUF009
         None,
         "result",
-        "Standard deviation of the noise on the 0..255 scale; default: estimated from the image.",
+        "Standard deviation of the noise, 0..255; default: estimated.",
         "--sigma",
         "-s",
         scale=255.0,
         low=0.0,
-        metavar="S",
     )
     strength: float = _share(1.0, "--strength", "Denoising strength in percent.")
-    luma: float = _share(1.0, "--luma", "Strength for brightness in percent, multiplied by --strength.")
-    chroma: float = _share(1.0, "--chroma", "Strength for colour in percent, multiplied by --strength.")
+    luma: float = _share(1.0, "--luma", "Strength for brightness in percent, multiplied by the strength.")
+    chroma: float = _share(1.0, "--chroma", "Strength for colour in percent, multiplied by the strength.")
     detail: float = _share(0.0, "--detail", "Restore this percentage of the detail that was removed.")
     tile_px: int = _option(
         DEFAULT_TILE_PX, "engine", "Side of a tile; smaller tiles need less memory.", "--tile", low=1, metavar="PX"
     )
     n_threads: int | None = _option(
-        None,
-        "engine",
-        "Number of processors to use; default: all.",
-        "--threads",
-        low=1,
-        metavar="N",
-        envvar="PELLUCID_NUM_THREADS",
+        None, "engine", "Processors to use; default: all.", "--threads", low=1, envvar="PELLUCID_NUM_THREADS"
     )
     device: str = _option(
         "auto",
         "engine",
-        "Device to run on: auto, cpu, gpu or npu.",
+        "Device to run on.",
         "--device",
         choices=("auto", "cpu", "gpu", "npu"),
         envvar="PELLUCID_DEVICE",
     )
     precision: str = _option(
-        "auto",
-        "engine",
-        "Arithmetic of the network: auto, fp32 or bf16.",
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
+        "auto", "engine", "Arithmetic of the network.", "--precision", choices=("auto", "fp32", "bf16")
     )
     max_pixels: int | None = _option(
-        None,
-        "limit",
-        "Refuse images with more pixels.",
-        "--max-pixels",
-        low=1,
-        metavar="N",
-        envvar="PELLUCID_MAX_PIXELS",
+        None, "limit", "Refuse images with more pixels.", "--max-pixels", low=1, envvar="PELLUCID_MAX_PIXELS"
     )
     max_held_bytes: int | None = _option(None, "limit", "Larger images are read row by row.", low=0)
 
@@ -190,6 +173,11 @@ class DenoiseOptions:
     def result_options(self) -> ResultOptions:
         """The options that change the result, as keyword arguments of :func:`pellucid.denoise`."""
         return {name: getattr(self, name) for name in ResultOptions.__annotations__}  # type: ignore[return-value]
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """The options that change how the network is run, as keyword arguments of :class:`pellucid.Denoiser`."""
+        return {name: getattr(self, name) for name, shown in PRESENTATIONS.items() if shown.group == "engine"}
 
     @property
     def weights(self) -> tuple[float, float]:
