@@ -8,7 +8,7 @@ import torch
 
 from pellucid import Denoiser, find_model
 from pellucid.errors import TrainingError
-from pellucid.inference.noise_map import CELL_PX, LIMITS, estimate_cells, settle
+from pellucid.inference.noise_map import CELL_PX, LIMITS, estimate_cells, smooth_window
 from pellucid.training.export import export_model, load_trained
 from pellucid.training.pretrained import read_weights
 from pellucid.training.recipe import Recipe, parse_recipe
@@ -120,7 +120,7 @@ def test_an_estimator_goes_along_and_is_read_back(tiny: Recipe, clean_folder: Pa
     with torch.no_grad():
         seen = estimator(torch.from_numpy(noisy).permute(2, 0, 1)[None])[0, 0].numpy()
     cells = estimate_cells(noisy, lambda _: seen[..., None])
-    settled = settle(cells, limit=LIMITS[3], kept=(slice(0, 10), slice(0, 12)))[..., 0]
+    settled = smooth_window(cells, limit=LIMITS[3], kept=(slice(0, 10), slice(0, 12)))[..., 0]
     expected = settled.repeat(CELL_PX, 0).repeat(CELL_PX, 1)
     denoiser = Denoiser(folder, precision="fp32", tile_px=400)
     np.testing.assert_allclose(denoiser.estimate_map(noisy), expected, atol=2e-3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER, settle
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, CELL_PX, LIMITS, MIDDLE, UPPER, smooth_window
 from pellucid.training.settling import settle_patches
 
 CELL = AVERAGED * CELL_PX
@@ -22,7 +22,7 @@ def test_close_to_what_the_denoiser_is_told_later(n_channels: int, share: float)
     small = cells[0].repeat(AVERAGED, 0).repeat(AVERAGED, 1)
     seen = np.stack([small, np.full_like(small, 1)], axis=2)
     whole = slice(0, len(small))
-    later = settle(seen, limit=LIMITS[n_channels], kept=(whole, whole))
+    later = smooth_window(seen, limit=LIMITS[n_channels], kept=(whole, whole))
     assert told.shape == (1, 1, 60 * CELL, 60 * CELL)
     assert float(told.max()) == float(told.min())
     assert float(told[0, 0, 0, 0]) == pytest.approx(float(later.mean()), abs=0.002)

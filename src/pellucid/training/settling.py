@@ -14,7 +14,7 @@ NEAR = 0.05
 
 
 def settle_patches(estimate: Tensor, n_channels: int) -> Tensor:
-    r"""Settle the estimates of each patch as :func:`pellucid.inference.noise_map.settle` does those around a place.
+    r"""Smooth the estimates of each patch like :func:`pellucid.inference.noise_map.smooth_window`.
 
     .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
 
