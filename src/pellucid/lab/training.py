@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pellucid.evaluation.metrics import psnr
 from pellucid.io import Samples
 from pellucid.simulation.noise import Gaussian
-from pellucid.training.datasets import Batch, soil_images
+from pellucid.training.datasets import Batch, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
@@ -29,7 +29,7 @@ Prepare = Callable[[DenoisingModule], None]
 _SMALL: dict[str, dict[str, Any]] = {
     "network": {"channels": 3, "widths": [16, 32], "depths": [1, 1]},
     "data": {"patch_px": 48, "batch_size": 8, "noise": [{"kind": "gaussian", "sigma_min": 25.0, "sigma_max": 25.0}]},
-    "optimizer": {"name": "adam", "lr": 2e-3, "n_warmup": 20},
+    "optimizer": {"name": "adam", "lr": 2e-3, "warmup_steps": 20},
 }
 #: For studies of what a network can do, not of how it gets there: in as many steps it gets further than Adam.
 #: docs/training-log.md has how far, under 2026-11-27.
@@ -76,7 +76,7 @@ def small_recipe(*, seed: int, n_steps: int, **tables: Mapping[str, Any] | str |
     table: dict[str, Any] = {"name": "lab", "summary": "A study's network", "precision": "fp32", **_SMALL}
     for key, value in tables.items():
         table[key] = {**_SMALL[key], **value} if key in _SMALL and isinstance(value, Mapping) else value
-    return parse_recipe({**table, "seed": seed, "n_steps": n_steps}, "lab")
+    return parse_recipe({**table, "seed": seed, "max_steps": n_steps}, "lab")
 
 
 def fit(
@@ -103,13 +103,13 @@ def fit(
     module.log = _log_nothing  # what Lightning's trainer would take
     if prepare is not None:
         prepare(module)
-    sampler, size = soil_images(photographs, recipe), recipe.data.batch_size
+    sampler, size = patch_sampler(photographs, recipe), recipe.data.batch_size
     chosen = module.configure_optimizers()
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     losses: list[float] = []
     module.train()
     began_s = time.perf_counter()
-    for step in range(recipe.n_steps):
+    for step in range(recipe.max_steps):
         batch = sampler.batch(step * size, size)
         losses.append(_backward(module, batch, step))
         if watch is not None:
@@ -145,7 +145,7 @@ def denoise(module: DenoisingModule, noisy: Image, sigma: float) -> Image:
     """
     tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None]
     told = torch.full((1, 1, *tensor.shape[2:]), sigma / 255)
-    denoised: Image = module.denoise({"noisy": tensor, "clean": tensor, "sigma": told})[0].permute(1, 2, 0).numpy()
+    denoised: Image = module.denoise({"noisy": tensor, "clean": tensor, "cond_sigma": told})[0].permute(1, 2, 0).numpy()
     return denoised
 
 

@@ -91,7 +91,7 @@ def _scales(network: DenoisingAutoencoder, batch: dict[str, Tensor]) -> list[flo
     for layer in shadow.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer is not shadow.head:
             layer.register_forward_pre_hook(note)
-    shadow(batch["noisy"], batch["sigma"])
+    shadow(batch["noisy"], batch["cond_sigma"])
     return scales
 
 

@@ -78,7 +78,7 @@ def _denoise(module: DenoisingModule, noisy: NDArray[np.float32], batch_size: in
     """Denoise squares ``(N, S, S, 3)`` in batches, in the mode that the module is in; the result is clipped."""
     batches = torch.split(torch.from_numpy(noisy).permute(0, 3, 1, 2), batch_size)
     denoised = [
-        module.denoise({"noisy": one, "clean": one, "sigma": torch.full_like(one[:, :1], sigma / 255)})
+        module.denoise({"noisy": one, "clean": one, "cond_sigma": torch.full_like(one[:, :1], sigma / 255)})
         for one in batches
     ]
     clipped: NDArray[np.float32] = torch.cat(denoised).permute(0, 2, 3, 1).clamp(0, 1).numpy()

@@ -14,7 +14,7 @@ from pellucid.lab.statistics import difference_of, judge, mean_of
 from pellucid.lab.studies.momentum_figures import draw
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
 from pellucid.lab.valley import Build, Valley, descend, sign_changes, steps_to_arrive
-from pellucid.training.momentum import Momentum
+from pellucid.training.optim import Momentum
 
 _PATH = {"part": "path", "eps": 0.02, "rate": 1.9, "n_steps": 60}
 _NOISE = {"part": "noise", "eps": 0.02, "effective_rate": 0.5, "noise": 0.3}
@@ -252,7 +252,7 @@ STUDY = Study(
     claim="A moving average of the gradient, v ← μv + η∇E and θ ← θ − v, discourages zig-zags. A larger μ smooths "
     "more. With a very large μ it takes several steps before the effect of a change of the rate shows. Implementing "
     "weight decay correctly requires care when momentum is present.",
-    method="The lecture's form (pellucid.training.momentum) and torch's (torch.optim.SGD) go down the valley of the "
+    method="The lecture's form (pellucid.training.optim) and torch's (torch.optim.SGD) go down the valley of the "
     "study of gradient descent in float64: from random starts, with noise on the gradient, and for many μ. To see a "
     "change of the rate, both follow a steady gradient until their steps are steady; then the rate falls to a tenth. "
     "Weight decay is looked at on one weight, without a gradient and with a loss that pulls it to 1: mixed into the "

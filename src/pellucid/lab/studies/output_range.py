@@ -75,7 +75,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         n_steps=settings["n_steps"],
         network={"widths": settings["widths"], "output": _OUTPUTS[settings["output"]][0]},
         data={"patch_px": settings["patch_px"]},
-        optimizer={"n_warmup": settings["n_warmup"]},
+        optimizer={"warmup_steps": settings["n_warmup"]},
         range_penalty=settings["penalty"],
     )
     gradients = _Gradients(settings["near"])

@@ -15,8 +15,7 @@ from pellucid.lab.drawing import draw_curves, draw_windows
 from pellucid.lab.plotting import FAINT, look, new_figure, plain_numbers
 from pellucid.lab.statistics import mean_of
 from pellucid.lab.study import Drawing, Results
-from pellucid.training.nn.heads import build_output
-from pellucid.training.recipe import NetworkRecipe
+from pellucid.training.nn.heads import ScaledTanh, build_head
 
 #: A map has the same colour and dash in all figures; the penalty has looks of its own.
 _MAPS = {"linear": 0, "clip": 2, "sigmoid": 3, "tanh": 4, "scaled tanh": 5}
@@ -33,10 +32,10 @@ def draw(results: Results) -> dict[str, Drawing]:
 
 
 def _draw_maps() -> Drawing:
-    a, b = (NetworkRecipe.model_fields[name].default for name in ("tanh_scale", "tanh_offset"))
+    a, b = ScaledTanh().a, ScaledTanh().b
     figure, (maps, slopes, against) = new_figure(1, 3, height_in=3.4)
     for name, index in _MAPS.items():
-        output = build_output(name.replace(" ", "_"), a, b)
+        output = build_head(name.replace(" ", "_"))
         # From the value that gives a middle gray, so that all maps cross in one point.
         x = torch.linspace(-3, 3, 601, dtype=torch.float64, requires_grad=True)
         y = output(x + output.middle)

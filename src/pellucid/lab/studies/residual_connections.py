@@ -15,7 +15,7 @@ from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
 from pellucid.lab.studies.residual_connections_figures import KINDS, draw
 from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table
 from pellucid.lab.training import fit, held_out_psnr, small_recipe
-from pellucid.training.datasets import Batch, soil_images
+from pellucid.training.datasets import Batch, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.nn.blocks import EncoderBlock
 from pellucid.training.recipe import Recipe
@@ -94,7 +94,7 @@ def _norms_at_start(recipe: Recipe, photographs: Photographs, *, he: bool) -> li
         for block in _blocks(module):
             for convolution in (block.conv1, block.conv2):
                 nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    batch = soil_images(photographs.train, recipe).batch(0, recipe.data.batch_size)
+    batch = patch_sampler(photographs.train, recipe).batch(0, recipe.data.batch_size)
     return _gradient_norms(module, batch)
 
 
