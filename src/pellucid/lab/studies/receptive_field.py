@@ -121,7 +121,7 @@ def _gradient_of_pixel(
 ) -> NDArray[np.float64]:
     tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None].requires_grad_()
     told = torch.full((1, 1, *tensor.shape[2:]), sigma / 255)
-    denoised = module.denoise({"noisy": tensor, "clean": tensor, "sigma": told})
+    denoised = module.denoise({"noisy": tensor, "clean": tensor, "cond_sigma": told})
     (gradient,) = torch.autograd.grad(denoised[0, :, row, column].sum(), tensor)
     return gradient[0].abs().sum(dim=0).double().numpy()
 
