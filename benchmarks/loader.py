@@ -16,9 +16,8 @@ import torch
 
 from pellucid.evaluation.environment import describe_environment
 from pellucid.io import Samples
-from pellucid.training.batch_stream import BatchStream
-from pellucid.training.datasets import Batch, Sampler, soil_images
-from pellucid.training.image_folder import load_images
+from pellucid.training.datamodule import BatchStream, load_images
+from pellucid.training.datasets import Batch, Sampler, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
@@ -31,7 +30,7 @@ N_WARM_UP = 2
 def find_images(folder: Path | None, patch_px: int) -> Sequence[Samples]:
     """Load a folder, or the photograph."""
     if folder is not None:
-        return load_images(folder, n_channels=3, min_px=patch_px).images
+        return load_images(folder, n_channels=3, min_px=patch_px)[0]
     from skimage.data import astronaut  # noqa: PLC0415 (an extra)
 
     return [astronaut()]
@@ -91,9 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps of each per round")
     options = parser.parse_args(arguments)
     data = {"patch_px": options.patch, "batch_size": options.batch}
-    about = {"name": "loader", "summary": "the shape of the shipped models", "n_steps": 1000}
+    about = {"name": "loader", "summary": "the shape of the shipped models", "max_steps": 1000}
     recipe = parse_recipe({**about, "network": SHAPE, "data": data}, "benchmark")
-    sampler = soil_images(find_images(options.data, options.patch), recipe)
+    sampler = patch_sampler(find_images(options.data, options.patch), recipe)
     about = describe_environment()
     print(f"{about['processor']}, {torch.get_num_threads()} threads; {about['system']}; torch {torch.__version__}")
     memory, loader = measure(build_step(recipe), sampler, options.batch, options.rounds, options.steps)

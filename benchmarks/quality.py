@@ -10,11 +10,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from pellucid import io
 from pellucid.evaluation.benchmark import evaluate
 from pellucid.evaluation.datasets import list_images
 from pellucid.inference.registry import CARD_FILE, WHITE_NOISE_NAMES, find_model
-from pellucid.training.export import to_toml
 
 SIGMAS = (15, 25, 50)
 
@@ -37,7 +38,7 @@ def write_scores(name: str, scores: dict[str, Any]) -> None:
     path = find_model(name).folder / CARD_FILE
     card = tomllib.loads(path.read_text())
     card["scores"] = {**card["scores"], "sigma": list(SIGMAS), **scores}
-    path.write_text(to_toml(card))
+    path.write_text(tomli_w.dumps(card))
 
 
 def main() -> None:

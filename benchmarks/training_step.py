@@ -12,12 +12,12 @@ from statistics import median
 import torch
 
 from pellucid.evaluation.environment import describe_environment
-from pellucid.training.callbacks.ema import average_with_warmup
+from pellucid.training.callbacks.ema import EMA_DECAY, ema_update
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
 BAR = 1.8
-RECIPE = {"name": "step", "summary": "the shape of the bundled models", "n_steps": 1000}
+RECIPE = {"name": "step", "summary": "the shape of the shipped models", "max_steps": 1000}
 SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 Batch = dict[str, torch.Tensor]
 
@@ -27,7 +27,7 @@ def make_batch(batch_size: int, patch_px: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(batch_size, 3, patch_px, patch_px, generator=generator)
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator)
-    return {"clean": clean, "noisy": noisy, "sigma": torch.full((batch_size, 1, patch_px, patch_px), 0.1)}
+    return {"clean": clean, "noisy": noisy, "cond_sigma": torch.full((batch_size, 1, patch_px, patch_px), 0.1)}
 
 
 def our_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
@@ -37,7 +37,7 @@ def our_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
     optimizer = module.configure_optimizers()["optimizer"]
     weights = list(module.network.parameters())
     averages = [weight.detach().clone() for weight in weights]
-    average = average_with_warmup(recipe.optimizer.ema_decay)
+    average = ema_update(EMA_DECAY)
     batch = {name: values.to(memory_format=torch.channels_last) for name, values in batch.items()}
 
     def step() -> float:
@@ -60,7 +60,7 @@ def plain_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
     def step() -> float:
-        loss = (batch["noisy"] - network(batch["noisy"], batch["sigma"]) - batch["clean"]).abs().mean()
+        loss = (batch["noisy"] - network(batch["noisy"], batch["cond_sigma"]) - batch["clean"]).abs().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
