@@ -22,6 +22,8 @@ from pellucid.cli import app
 from pellucid.training.recipe import Recipe
 
 _MARKER = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
+#: Links of the models' README files lead to files that are not part of the site.
+_OUTER_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)#]+)[^)]*\)")
 _MATH = re.compile(r'<(?P<tag>div|span) class="arithmatex">\\(?P<open>[\[(])(?P<tex>.*?)\\[\])]</(?P=tag)>', re.DOTALL)
 
 
@@ -85,7 +87,7 @@ def models_page() -> str:
         cells = [card.summary, card.channels, f"{card.sigma_max:g}", f"{n_parameters:,}", kmacs]
         lines.append(" | ".join([f"| [`{card.name}`](#{card.name})", *map(str, cells)]) + " |")
     for card in cards:
-        body = (card.folder / "README.md").read_text(encoding="utf-8")
+        body = _OUTER_LINK.sub(r"\1 (`\2`)", (card.folder / "README.md").read_text(encoding="utf-8"))
         title, _, rest = body.partition("\n")
         lines += ["", f"## {title.strip('# ')} {{#{card.name}}}", rest, "", *_scores(card)]
     return "\n".join(lines)
