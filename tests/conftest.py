@@ -75,6 +75,19 @@ def gray_photo() -> NDArray[np.uint8]:
     return np.ascontiguousarray(data.camera())
 
 
+@pytest.fixture
+def pictures(photo: NDArray[np.uint8], tmp_path: Path) -> list[Path]:
+    """Three small colour photographs, of two sizes."""
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, top, left, height, width in (("a", 0, 150, 24, 32), ("b", 90, 200, 24, 32), ("c", 10, 190, 40, 20)):
+        crop = photo[top : top + height, left : left + width]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
 @pytest.fixture(scope="session")
 def pellucid() -> Run:
     """Run the installed command as its user would."""
