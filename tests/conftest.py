@@ -1,6 +1,7 @@
 """Images and helpers that tests share."""
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -112,6 +113,17 @@ def peak_memory_mb(*command: object) -> float:
     )
     done = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=True, stdout=subprocess.PIPE)
     return int(done.stdout) * 1024 / 1e6
+
+
+@pytest.fixture
+def without_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a module look as if it were not installed."""
+    find = importlib.util.find_spec
+
+    def hide(hidden: str) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == hidden else find(name))
+
+    return hide
 
 
 def add_noise(image: NDArray[np.uint8], sigma: float, seed: int = 0) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from tests.cli.conftest import save
 from tests.conftest import Run, add_noise
 
 
-def test_denoise_writes_beside_the_input_and_says_what_it_did(pellucid: Run, noisy: Path) -> None:
+def test_output_beside_the_input(pellucid: Run, noisy: Path) -> None:
     before = noisy.read_bytes()
     done = pellucid("denoise", noisy)
     assert done.returncode == 0
@@ -59,7 +59,7 @@ def test_existing_results(pellucid: Run, noisy: Path, tmp_path: Path) -> None:
     assert io.read(target).pages
 
 
-def test_a_folder_with_a_bad_file_goes_on_and_exits_with_3(pellucid: Run, noisy: Path, tmp_path: Path) -> None:
+def test_bad_file_in_a_folder(pellucid: Run, noisy: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no image")
     (tmp_path / "sub").mkdir()
     noisy.rename(tmp_path / "sub" / "noisy.png")
@@ -83,7 +83,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_inputs_are_named_in_one_line(pellucid: Run, photo: NDArray[np.uint8], tmp_path: Path, name: str) -> None:
+def test_bad_inputs(pellucid: Run, photo: NDArray[np.uint8], tmp_path: Path, name: str) -> None:
     path, content = tmp_path / name, BAD[name]
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -101,7 +101,7 @@ def test_bad_inputs_are_named_in_one_line(pellucid: Run, photo: NDArray[np.uint8
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_floats_that_are_not_numbers_are_refused(pellucid: Run, tmp_path: Path) -> None:
+def test_nan_is_refused(pellucid: Run, tmp_path: Path) -> None:
     import tifffile
 
     page = np.ones((20, 20), np.float32)
@@ -112,7 +112,7 @@ def test_floats_that_are_not_numbers_are_refused(pellucid: Run, tmp_path: Path) 
     assert b"a.tif" in done.stderr
 
 
-def test_the_pixel_limit_is_checked_before_decoding(pellucid: Run, noisy: Path) -> None:
+def test_max_pixels(pellucid: Run, noisy: Path) -> None:
     done = pellucid("denoise", noisy, env={**os.environ, "PELLUCID_MAX_PIXELS": "1000"})
     assert done.returncode == 4
     assert b"PELLUCID_MAX_PIXELS" in done.stderr
@@ -206,7 +206,7 @@ def test_residual(pellucid: Run, noisy: Path, seeing_model: Path, tmp_path: Path
     np.testing.assert_allclose(io.read(removed).pages[0], np.clip(128 + 4 * (before - after), 0, 255), atol=1)
 
 
-def test_a_reader_that_goes_away_is_no_traceback(noisy: Path) -> None:
+def test_broken_pipe(noisy: Path) -> None:
     command = f"{Path(sys.executable).with_name('pellucid')} denoise {noisy} -o - | head -c 10 > /dev/null"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert b"Traceback" not in done.stderr

@@ -34,9 +34,7 @@ def test_noise_map(pellucid: Run, noisy: Path, seeing_model: Path, tmp_path: Pat
     assert pellucid("estimate", noisy, "--map", level, "-m", seeing_model, "--overwrite").returncode == 0
 
 
-def test_a_map_needs_one_image_and_a_model_that_sees(
-    pellucid: Run, noisy: Path, small_model: Path, tmp_path: Path
-) -> None:
+def test_noise_map_usage(pellucid: Run, noisy: Path, small_model: Path, tmp_path: Path) -> None:
     two = pellucid("estimate", noisy, noisy, "--map", tmp_path / "map.png")
     assert two.returncode == 2
     assert b"name one input" in two.stderr

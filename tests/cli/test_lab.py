@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import subprocess
 import sys
@@ -56,9 +55,8 @@ def test_bad_arguments(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("run", "--quick"), ("report",)])
-def test_without_the_extra(arguments, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else find(name))
+def test_missing_extra(arguments, without_module):
+    without_module("jinja2")
     with pytest.raises(MissingExtraError, match=r"jinja2, which is not installed: pip install 'pellucid\[lab\]'"):
         run(*arguments)
 
