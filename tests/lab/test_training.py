@@ -15,7 +15,7 @@ def ramp():
 
 
 def test_a_fit_learns_and_repeats(ramp):
-    recipe = small_recipe(seed=1, n_steps=15, optimizer={"lr": 5e-3, "n_warmup": 2}, **TINY)
+    recipe = small_recipe(seed=1, n_steps=15, optimizer={"lr": 5e-3, "warmup_steps": 2}, **TINY)
     first, second = (fit(recipe, [ramp]) for _ in range(2))
     assert first.losses == second.losses
     assert len(first.losses) == 15
@@ -67,6 +67,6 @@ def test_noise_is_what_was_asked_for(ramp):
 def test_keys_of_a_table_are_replaced_one_by_one():
     recipe = small_recipe(seed=4, n_steps=9, network={"skip": False}, loss="l2")
     assert (recipe.network.skip, recipe.network.widths) == (False, (16, 32))
-    assert (recipe.seed, recipe.n_steps, recipe.loss) == (4, 9, "l2")
+    assert (recipe.seed, recipe.max_steps, recipe.loss) == (4, 9, "l2")
     with pytest.raises(RecipeError, match=r"unknown key 'network\.skips'"):
         small_recipe(seed=0, n_steps=1, network={"skips": False})

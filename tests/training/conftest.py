@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from numpy.typing import NDArray
 
 from pellucid import io
@@ -11,12 +12,12 @@ from pellucid.training.trainer import train
 TINY = {
     "name": "tiny",
     "summary": "A network too small to be good",
-    "n_steps": 12,
-    "validate_every": 4,
+    "max_steps": 12,
+    "val_interval": 4,
     "precision": "fp32",
     "network": {"channels": 3, "widths": [16, 32], "depths": [1, 1]},
-    "data": {"patch_px": 32, "batch_size": 4, "held_out_every": 3},
-    "optimizer": {"n_warmup": 2},
+    "data": {"patch_px": 32, "batch_size": 4, "val_every_n": 3},
+    "optimizer": {"warmup_steps": 2},
 }
 
 
@@ -43,3 +44,13 @@ def run(clean_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(parse_recipe(TINY, "tiny"), clean_folder, out)
     return out
+
+
+@pytest.fixture
+def tiny_stages(tmp_path: Path) -> Path:
+    """A recipe of two stages, the second with a deeper network, more patches and another loss."""
+    path = tmp_path / "stages.toml"
+    second = {"max_steps": 6, "val_interval": 3, "seed": 1, "loss": "root_l2", "init_average": 0.25}
+    second |= {"network": {"depths": [1, 2]}, "data": {"batch_size": 6}}
+    path.write_text(tomli_w.dumps({**TINY, "stage": [{"max_steps": 8}, second]}))
+    return path

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pellucid.errors import TrainingError
-from pellucid.training.checkpoints import WholeCheckpoints, find_sound_checkpoint, newest_checkpoint
+from pellucid.training.checkpoints import AtomicCheckpointIO, find_checkpoint, newest_checkpoint
 
 
 def checkpoint(step: int, **more: Any) -> dict[str, Any]:
@@ -19,11 +19,11 @@ def checkpoint(step: int, **more: Any) -> dict[str, Any]:
 def run(tmp_path: Path) -> Path:
     """A run folder with three sound checkpoints."""
     for step in (500, 1000, 1500):
-        WholeCheckpoints().save_checkpoint(checkpoint(step), tmp_path / "checkpoints" / f"step={step}.ckpt")
+        AtomicCheckpointIO().save_checkpoint(checkpoint(step), tmp_path / "checkpoints" / f"step={step}.ckpt")
     return tmp_path
 
 
-def test_the_newest_has_the_most_steps(run: Path, tmp_path: Path) -> None:
+def test_newest_checkpoint(run: Path, tmp_path: Path) -> None:
     (run / "checkpoints" / "notes.ckpt").touch()
     assert newest_checkpoint(run) == run / "checkpoints" / "step=1500.ckpt"
     assert newest_checkpoint(tmp_path / "none") is None
@@ -32,12 +32,12 @@ def test_the_newest_has_the_most_steps(run: Path, tmp_path: Path) -> None:
     assert newest_checkpoint(run) == run / "checkpoints" / "epoch=0-step=2000.ckpt"
 
 
-def test_what_is_written_is_read_back(run: Path) -> None:
-    path, n_steps = find_sound_checkpoint(run)
+def test_round_trip(run: Path) -> None:
+    path, n_steps = find_checkpoint(run)
     assert n_steps == 1500
-    state = WholeCheckpoints().load_checkpoint(path)["state_dict"]
+    state = AtomicCheckpointIO().load_checkpoint(path)["state_dict"]
     assert torch.equal(state["w"], torch.arange(1000.0))
-    assert find_sound_checkpoint(run / "none") == (None, 0)
+    assert find_checkpoint(run / "none") == (None, 0)
 
 
 class Trap:
@@ -82,11 +82,11 @@ DAMAGES = [truncated, emptied, garbled, zeroed, trapped, pickled, of_another_kin
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_checkpoint_is_named_and_passed_over(
+def test_damaged_checkpoint_is_skipped(
     run: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
     damage(run / "checkpoints" / "step=1500.ckpt")
-    path, n_steps = find_sound_checkpoint(run)
+    path, n_steps = find_checkpoint(run)
     assert (path, n_steps) == (run / "checkpoints" / "step=1000.ckpt", 1000)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -95,19 +95,19 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     assert not (run / "checkpoints" / "sprung").exists()
 
 
-def test_nothing_but_damaged_ones_is_an_error(run: Path) -> None:
+def test_all_checkpoints_damaged(run: Path) -> None:
     for path in (run / "checkpoints").iterdir():
         truncated(path)
     with pytest.raises(TrainingError, match="all 3 checkpoints are damaged") as caught:
-        find_sound_checkpoint(run)
+        find_checkpoint(run)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["state_dict", "current_model_state", "optimizer_states"])
-def test_values_that_are_not_finite_are_never_written(run: Path, part: str, value: float) -> None:
+def test_non_finite_weights_are_not_written(run: Path, part: str, value: float) -> None:
     bad = {"a": torch.zeros(3), "b": [torch.tensor([1.0, value])], "count": torch.tensor(3)}
     before = sorted((run / "checkpoints").iterdir())
     with pytest.raises(TrainingError, match=r"after step 1501: not written; step=1500.ckpt is kept.*lower opt"):
-        WholeCheckpoints().save_checkpoint(checkpoint(1501, **{part: bad}), run / "checkpoints" / "step=1501.ckpt")
+        AtomicCheckpointIO().save_checkpoint(checkpoint(1501, **{part: bad}), run / "checkpoints" / "step=1501.ckpt")
     assert sorted((run / "checkpoints").iterdir()) == before

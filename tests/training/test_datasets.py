@@ -19,8 +19,8 @@ from pellucid.simulation.specs import (
     SpeckleNoise,
     UniformNoise,
 )
-from pellucid.training.datasets import HEADROOM, PairSampler, PatchSampler, Sampler, soil_images, take_pairs
-from pellucid.training.image_folder import load_images
+from pellucid.training.datamodule import load_images
+from pellucid.training.datasets import HEADROOM, PairSampler, PatchSampler, Sampler, pair_sampler, patch_sampler
 from pellucid.training.recipe import Recipe, parse_recipe
 from tests.training.conftest import TINY
 
@@ -34,7 +34,7 @@ CHECKSUMS = {
 @pytest.fixture
 def sampler(clean_folder: Path) -> PatchSampler:
     return PatchSampler(
-        load_images(clean_folder, n_channels=3, min_px=32).images, 32, GaussianNoise(sigma_max=51.0), seed=3
+        load_images(clean_folder, n_channels=3, min_px=32)[0], 32, GaussianNoise(sigma_max=51.0), seed=3
     )
 
 
@@ -54,24 +54,24 @@ def ramps() -> list[np.ndarray]:
     return [(ramp % 256).astype(np.uint8), (ramp % 65536).astype(np.uint16)]
 
 
-@pytest.mark.parametrize("kept_share", sorted(CHECKSUMS))
-def test_samples_of_gaussian_noise_are_what_they_always_were(kept_share: float) -> None:
-    choice = recipe(kept_share=kept_share).model_copy(update={"seed": 5})
-    patches, digest = soil_images(ramps(), choice), hashlib.sha256()
+@pytest.mark.parametrize("keep_noise_prob", sorted(CHECKSUMS))
+def test_gaussian_samples_are_reproducible(keep_noise_prob: float) -> None:
+    choice = recipe(keep_noise_prob=keep_noise_prob).model_copy(update={"seed": 5})
+    patches, digest = patch_sampler(ramps(), choice), hashlib.sha256()
     for index in range(40):
         for part in patches.sample(index)[:3]:
             digest.update(np.ascontiguousarray(part).tobytes())
     batch = patches.batch(3, 4)
-    for name in ("noisy", "clean", "sigma"):
+    for name in ("noisy", "clean", "cond_sigma"):
         digest.update(batch[name].numpy().tobytes())
-    assert digest.hexdigest() == CHECKSUMS[kept_share]
+    assert digest.hexdigest() == CHECKSUMS[keep_noise_prob]
 
 
-def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sampler: PatchSampler) -> None:
+def test_camera_noise_has_a_sigma_map(sampler: PatchSampler) -> None:
     table = {"kind": "photograph", "iso_min": 6400.0, "gaussian_share": 0.0, "clean_share": 0.0}
 
-    def photographs(kept_share: float) -> PatchSampler:
-        return soil_images(sampler.images, recipe(noise=[table], kept_share=kept_share))
+    def photographs(keep_noise_prob: float) -> PatchSampler:
+        return patch_sampler(sampler.images, recipe(noise=[table], keep_noise_prob=keep_noise_prob))
 
     plain, keeping = photographs(0.0), photographs(1.0)
     shares = []
@@ -87,11 +87,11 @@ def test_of_a_cameras_noise_the_network_is_told_a_map_and_a_share_is_kept(sample
         shares.append(share)
     assert 0 <= min(shares) < 0.1
     assert 0.4 < max(shares) <= 0.5
-    assert plain.batch(0, 2)["sigma"].shape == (2, 1, *plain.batch(0, 2)["noisy"].shape[2:])
+    assert plain.batch(0, 2)["cond_sigma"].shape == (2, 1, *plain.batch(0, 2)["noisy"].shape[2:])
 
 
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
-def test_a_sample_is_a_function_of_its_number(
+def test_samples_are_pure_functions(
     sampler: PatchSampler, pairs: list[tuple[np.ndarray, np.ndarray]], kind: str
 ) -> None:
     chosen, other = (
@@ -117,8 +117,8 @@ def test_noise_has_the_stated_deviation(sampler: PatchSampler) -> None:
         assert 0 <= sigma <= sampler.sigma_max == 0.2
 
 
-@pytest.mark.parametrize("kept_share", [0.0, 0.5])
-def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, kept_share: float) -> None:
+@pytest.mark.parametrize("keep_noise_prob", [0.0, 0.5])
+def test_sigma_of_other_noise_is_its_rms(sampler: PatchSampler, keep_noise_prob: float) -> None:
     kinds = Mixture(
         (
             UniformNoise(width_max=127.5),
@@ -127,7 +127,7 @@ def test_of_other_noise_the_level_is_that_of_the_patch(sampler: PatchSampler, ke
             JpegNoise(quality_min=10, quality_max=50),
         )
     )
-    other = PatchSampler(sampler.images, 32, kinds, seed=0, kept_share=kept_share)
+    other = PatchSampler(sampler.images, 32, kinds, seed=0, keep_noise_prob=keep_noise_prob)
     for index in range(30):
         noisy, clean, sigma, _ = other.sample(index)
         assert sigma.dtype == noisy.dtype == clean.dtype == np.float32
@@ -139,9 +139,11 @@ def test_the_level_is_at_most_one(sampler: PatchSampler) -> None:
     assert PatchSampler(sampler.images, 32, SpeckleNoise(sigma_max=3.0), seed=0).sigma_max == 1.0
 
 
-def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> None:
+def test_kept_noise_is_in_both_images(sampler: PatchSampler) -> None:
     plain = PatchSampler(sampler.images, 32, GaussianNoise(sigma_min=25.5, sigma_max=25.5), seed=3)
-    keeping = PatchSampler(sampler.images, 32, GaussianNoise(sigma_min=25.5, sigma_max=25.5), seed=3, kept_share=0.5)
+    keeping = PatchSampler(
+        sampler.images, 32, GaussianNoise(sigma_min=25.5, sigma_max=25.5), seed=3, keep_noise_prob=0.5
+    )
     kept = []
     for index in range(60):
         noisy, clean, sigma, present = keeping.sample(index)
@@ -152,19 +154,21 @@ def test_noise_that_is_to_be_kept_is_in_both_images(sampler: PatchSampler) -> No
     assert 0.035 < max(kept) < 0.055
 
 
-def test_kept_noise_is_of_the_recipes_kinds() -> None:
+def test_kinds_of_kept_noise() -> None:
     flat = [np.full((40, 40, 1), 128, np.uint8)]
     jpegs = [{"kind": "jpeg", "quality_min": 20, "quality_max": 20}]
-    compressed = soil_images(flat, recipe(noise=jpegs, kept_share=1.0))
+    compressed = patch_sampler(flat, recipe(noise=jpegs, keep_noise_prob=1.0))
     assert isinstance(compressed.noise.draw(np.random.default_rng(0)), Jpeg)
     assert np.unique(compressed.sample(0)[1]).size == 1
-    speckled = soil_images(flat, recipe(noise=[{"kind": "speckle"}], kept_share=1.0))
+    speckled = patch_sampler(flat, recipe(noise=[{"kind": "speckle"}], keep_noise_prob=1.0))
     assert np.std(speckled.sample(0)[1]) > 0.001
 
 
-def test_shapes_are_drawn_over_a_share_of_the_patches() -> None:
+def test_dead_leaves_prob() -> None:
     images, silent = ramps(), [{"kind": "gaussian", "sigma_max": 1e-3}]
-    plain, drawn, mixed = (soil_images(images, recipe(noise=silent, drawn_share=share)) for share in (0.0, 1.0, 0.4))
+    plain, drawn, mixed = (
+        patch_sampler(images, recipe(noise=silent, dead_leaves_prob=share)) for share in (0.0, 1.0, 0.4)
+    )
     differs = [not np.array_equal(plain.sample(index)[1], mixed.sample(index)[1]) for index in range(200)]
     assert 0.3 < np.mean(differs) < 0.5
     for index in range(50):
@@ -174,21 +178,21 @@ def test_shapes_are_drawn_over_a_share_of_the_patches() -> None:
         assert sigma == present
 
 
-def test_shapes_have_the_colours_of_the_image() -> None:
+def test_dead_leaves_have_image_colors() -> None:
     two_colours = np.zeros((64, 64, 3), np.uint8)
     two_colours[:, 32:] = (40, 80, 160)
-    drawn = soil_images([two_colours], recipe(drawn_share=1.0, noise=[{"kind": "gaussian", "sigma_max": 1e-3}]))
+    drawn = patch_sampler([two_colours], recipe(dead_leaves_prob=1.0, noise=[{"kind": "gaussian", "sigma_max": 1e-3}]))
     for index in range(20):
         clean = drawn.sample(index)[1]
         assert clean[..., 1] == pytest.approx(2 * clean[..., 0], abs=1e-6)
         assert clean[..., 2] == pytest.approx(4 * clean[..., 0], abs=1e-6)
 
 
-def test_noise_of_photographs_is_told_too_strong_in_a_share_of_the_patches() -> None:
+def test_sigma_inflation_of_camera_noise() -> None:
     cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.2}]
     images = ramps()
     truth, all_of_them, some = (
-        soil_images(images, recipe(noise=cameras, overstated_share=share)) for share in (0.0, 1.0, 0.4)
+        patch_sampler(images, recipe(noise=cameras, sigma_inflation_prob=share)) for share in (0.0, 1.0, 0.4)
     )
     differs = []
     for index in range(60):
@@ -202,12 +206,12 @@ def test_noise_of_photographs_is_told_too_strong_in_a_share_of_the_patches() -> 
     assert 0.15 < np.mean(differs) < 0.6
 
 
-def test_white_noise_and_what_is_to_be_kept_are_told_as_they_are() -> None:
+def test_no_sigma_inflation_of_white_or_kept_noise() -> None:
     white = [{"kind": "gaussian", "sigma_min": 1.0, "sigma_max": 40.0}]
     cameras = [{"kind": "photograph", "gaussian_share": 0.0, "clean_share": 0.0}]
-    for kept_share, noise in ((0.0, white), (1.0, white), (1.0, cameras)):
+    for keep_noise_prob, noise in ((0.0, white), (1.0, white), (1.0, cameras)):
         plain, overstated = (
-            soil_images(ramps(), recipe(noise=noise, kept_share=kept_share, overstated_share=share))
+            patch_sampler(ramps(), recipe(noise=noise, keep_noise_prob=keep_noise_prob, sigma_inflation_prob=share))
             for share in (0.0, 1.0)
         )
         for index in range(20):
@@ -215,7 +219,7 @@ def test_white_noise_and_what_is_to_be_kept_are_told_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
-def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
+def test_patches_are_augmented(kind: str) -> None:
     ramp = np.zeros((40, 60, 1), np.uint8)
     ramp[..., 0] = np.arange(60)
     turned: Sampler = (
@@ -232,7 +236,7 @@ def test_patches_are_turned_and_come_from_everywhere(kind: str) -> None:
     assert corners == set(range(29))
 
 
-def test_both_patches_of_a_pair_are_cut_and_turned_alike(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_pairs_are_cropped_alike(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     both = PairSampler(pairs, 32, seed=0)
     for index in range(30):
         noisy, clean, sigma, _ = both.sample(index)
@@ -250,7 +254,7 @@ def test_both_patches_of_a_pair_are_cut_and_turned_alike(pairs: list[tuple[np.nd
     index=st.integers(0, 2**40),
     data=st.data(),
 )
-def test_a_patch_of_any_image_is_in_the_image(
+def test_patches_are_crops(
     height: int, width: int, n_channels: int, dtypes: tuple[type, type], index: int, data: st.DataObject
 ) -> None:
     side = data.draw(st.integers(1, min(height, width)))
@@ -270,7 +274,7 @@ def test_a_patch_of_any_image_is_in_the_image(
 
 @settings(deadline=None, max_examples=30)
 @given(height=st.integers(1, 700), levels=st.tuples(st.integers(0, 255), st.integers(0, 255)), deep=st.booleans())
-def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, levels: tuple[int, int], deep: bool) -> None:
+def test_sigma_max_of_pairs(height: int, levels: tuple[int, int], deep: bool) -> None:
     shape = (height, 3, 1)
     scale, dtype = (257, np.uint16) if deep else (1, np.uint8)
     clean = np.zeros(shape, np.uint8)
@@ -279,21 +283,21 @@ def test_the_strongest_noise_of_pairs_is_that_of_the_noisiest(height: int, level
     assert pairs.sigma_max == pytest.approx(min(1, HEADROOM * max(levels) / 255), rel=1e-6)
 
 
-def test_a_recipe_with_noise_to_be_kept_drawings_or_false_levels_does_not_go_with_pairs(
+def test_keys_that_pairs_refuse(
     pairs: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    assert take_pairs(pairs, recipe()) == PairSampler(pairs, 32, 0)
-    with pytest.raises(RecipeError, match=r"data\.kept_share 0\.1: .*set it to 0"):
-        take_pairs(pairs, recipe(kept_share=0.1))
-    with pytest.raises(RecipeError, match=r"data\.drawn_share 0\.1: .*set it to 0"):
-        take_pairs(pairs, recipe(drawn_share=0.1))
-    with pytest.raises(RecipeError, match=r"data\.overstated_share 0\.1: .*set it to 0"):
-        take_pairs(pairs, recipe(overstated_share=0.1))
+    assert pair_sampler(pairs, recipe()) == PairSampler(pairs, 32, 0)
+    with pytest.raises(RecipeError, match=r"data\.keep_noise_prob 0\.1: .*set it to 0"):
+        pair_sampler(pairs, recipe(keep_noise_prob=0.1))
+    with pytest.raises(RecipeError, match=r"data\.dead_leaves_prob 0\.1: .*set it to 0"):
+        pair_sampler(pairs, recipe(dead_leaves_prob=0.1))
+    with pytest.raises(RecipeError, match=r"data\.sigma_inflation_prob 0\.1: .*set it to 0"):
+        pair_sampler(pairs, recipe(sigma_inflation_prob=0.1))
 
 
-def test_nor_does_one_that_scales_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_pairs_refuse_scales(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     with pytest.raises(RecipeError, match=r"data\.scales \[1.0, 0.5\]: .*set it to \[1\]"):
-        take_pairs(pairs, recipe(scales=[1, 0.5]))
+        pair_sampler(pairs, recipe(scales=[1, 0.5]))
 
 
 @pytest.mark.parametrize("kind", ["patches", "pairs"])
@@ -303,10 +307,10 @@ def test_batches_are_channels_last(
     chosen: Sampler = sampler if kind == "patches" else PairSampler(pairs, 32, seed=0)
     batch = chosen.batch(5, 3)
     assert batch["noisy"].shape == batch["clean"].shape == (3, 3, 32, 32)
-    assert batch["sigma"].shape == batch["present"].shape == (3, 1, 32, 32)
+    assert batch["cond_sigma"].shape == batch["true_sigma"].shape == (3, 1, 32, 32)
     assert {values.dtype for values in batch.values()} == {torch.float32}
     assert batch["noisy"].is_contiguous(memory_format=torch.channels_last)
     noisy, clean, sigma, _ = chosen.sample(6)
     assert np.array_equal(batch["noisy"][1].permute(1, 2, 0), noisy)
     assert np.array_equal(batch["clean"][1].permute(1, 2, 0), clean)
-    assert (batch["sigma"][1] == float(sigma)).all()
+    assert (batch["cond_sigma"][1] == float(sigma)).all()

@@ -1,15 +1,19 @@
+import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pellucid import Denoiser, find_model
 from pellucid.errors import TrainingError
 from pellucid.inference.noise_map import CELL_PX, LIMITS, estimate_cells, smooth_window
-from pellucid.training.export import export_model, load_trained
+from pellucid.training.export import export_model, fold_batch_norm, load_trained
+from pellucid.training.nn.unet import DenoisingAutoencoder
 from pellucid.training.pretrained import read_weights
 from pellucid.training.recipe import Recipe, parse_recipe
 from pellucid.training.trainer import train
@@ -18,7 +22,7 @@ from tests.training.conftest import TINY
 pytestmark = pytest.mark.slow
 
 
-def test_the_exported_model_does_what_the_trained_one_does(run: Path, tmp_path: Path) -> None:
+def test_exported_model_equals_torch(run: Path, tmp_path: Path) -> None:
     folder = export_model(load_trained(run), tmp_path / "model")
     card = find_model(folder)
     assert (card.name, card.channels, card.stride_px) == ("tiny", 3, 4)
@@ -32,15 +36,13 @@ def test_the_exported_model_does_what_the_trained_one_does(run: Path, tmp_path: 
     assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 2e-3
 
 
-def test_weights_are_read_back_from_a_model_to_train_on(
-    run: Path, tmp_path: Path, tiny: Recipe, clean_folder: Path
-) -> None:
+def test_init_from_exported_model(run: Path, tmp_path: Path, tiny: Recipe, clean_folder: Path) -> None:
     folder = export_model(load_trained(run), tmp_path / "model")
     weights, state = read_weights(folder), load_trained(run).network.state_dict()
     assert weights.keys() == state.keys()
     for name, value in state.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-6)
-    short = tiny.model_copy(update={"n_steps": 1, "validate_every": 1, "initial": str(folder)})
+    short = tiny.model_copy(update={"max_steps": 1, "val_interval": 1, "init_from": str(folder)})
     train(short, clean_folder, tmp_path / "again")
     again, before = (
         [
@@ -53,7 +55,7 @@ def test_weights_are_read_back_from_a_model_to_train_on(
     assert again[-1] == pytest.approx(before[-1], abs=0.3)
 
 
-def test_a_run_without_its_end_is_exported_from_its_newest_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_export_unfinished_run(run: Path, tmp_path: Path) -> None:
     unfinished = shutil.copytree(run, tmp_path / "unfinished")
     ended = load_trained(unfinished)
     (unfinished / "weights.safetensors").unlink()
@@ -63,7 +65,7 @@ def test_a_run_without_its_end_is_exported_from_its_newest_checkpoint(run: Path,
         torch.testing.assert_close(trained.network.state_dict()[name], value)
 
 
-def test_the_card_states_the_data_the_recipe_and_the_differences(run: Path, tiny: Recipe, tmp_path: Path) -> None:
+def test_card(run: Path, tiny: Recipe, tmp_path: Path) -> None:
     folder = export_model(load_trained(run), tmp_path / "model")
     card = find_model(folder)
     assert card.sigma_max == 55
@@ -74,7 +76,7 @@ def test_the_card_states_the_data_the_recipe_and_the_differences(run: Path, tiny
     assert Recipe.model_validate_json(recipe.read_text()) == tiny
 
 
-def test_batch_normalization_is_folded_away(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
+def test_export_folds_batch_norm(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
     shape = {**TINY["network"], "normalization": "batch", "resampling": "block"}  # type: ignore[dict-item]
     recipe = parse_recipe({**TINY, "network": shape}, "tiny")
     train(recipe, clean_folder, tmp_path / "normal")
@@ -90,12 +92,12 @@ def test_batch_normalization_is_folded_away(tiny: Recipe, clean_folder: Path, tm
     assert np.abs(denoised - expected[0].permute(1, 2, 0).numpy()).max() < 2e-3
 
 
-def test_a_folder_that_holds_no_whole_run(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="not a whole training run"):
+def test_incomplete_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not a complete training run"):
         load_trained(tmp_path)
     broken = shutil.copytree(run, tmp_path / "broken")
     (broken / "examples.safetensors").write_bytes(b"\0" * 40)
-    with pytest.raises(TrainingError, match="not a whole training run"):
+    with pytest.raises(TrainingError, match="not a complete training run"):
         load_trained(broken)
     whole = shutil.copytree(run, tmp_path / "whole")
     (whole / "weights.safetensors").write_bytes(b"\0" * 40)
@@ -103,9 +105,9 @@ def test_a_folder_that_holds_no_whole_run(run: Path, tmp_path: Path) -> None:
         load_trained(whole)
 
 
-def test_an_estimator_goes_along_and_is_read_back(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
+def test_export_of_estimator(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> None:
     shape = {**TINY["network"], "estimator": {"width": 8, "n_blocks": 1}}  # type: ignore[dict-item]
-    short = {**TINY, "n_steps": 2, "validate_every": 2, "network": shape}
+    short = {**TINY, "max_steps": 2, "val_interval": 2, "network": shape}
     train(parse_recipe(short, "seeing"), clean_folder, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
     folder = export_model(trained, tmp_path / "model")
@@ -127,9 +129,80 @@ def test_an_estimator_goes_along_and_is_read_back(tiny: Recipe, clean_folder: Pa
 
     weights, state = read_weights(folder), trained.network.state_dict()
     assert weights.keys() == state.keys()
-    again = parse_recipe({**short, "initial": str(folder), "trained": "estimator"}, "again")
+    again = parse_recipe({**short, "init_from": str(folder), "train_only": "estimator"}, "again")
     train(again, clean_folder, tmp_path / "again")
     for name, value in load_trained(tmp_path / "again").network.state_dict().items():
         if not name.startswith("estimator."):
             torch.testing.assert_close(value, state[name], rtol=1e-3, atol=1e-6)
-    assert "held_out_noise_error" in (tmp_path / "again" / "metrics.jsonl").read_text()
+    assert "val_noise_error" in (tmp_path / "again" / "metrics.jsonl").read_text()
+
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def batch(seed: int, n: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n, 3, 16, 16, generator=generator), torch.full((n, 1, 16, 16), 0.1)
+
+
+def trained(steps: int = 5, **options: Any) -> DenoisingAutoencoder:
+    """Give a network whose statistics and weights are no longer those of its start."""
+    torch.manual_seed(0)
+    network = DenoisingAutoencoder(3, (6, 8), (2, 2), **options)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    for step in range(steps):
+        noisy, sigma = batch(step)
+        optimizer.zero_grad()
+        (network(noisy, sigma) - 0.3).square().mean().backward()
+        optimizer.step()
+    return network
+
+
+@pytest.mark.parametrize("resampling", ["convolution", "block"])
+@pytest.mark.parametrize("residual", [True, False])
+def test_fold_batch_norm(resampling: str, residual: bool) -> None:
+    network = trained(normalization="batch", resampling=resampling, residual=residual)
+    before = copy.deepcopy(network.state_dict())
+    folded = fold_batch_norm(network)
+    assert not folded.training
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    # The one that was given is as it was.
+    assert network.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    noisy, sigma = batch(99)
+    network.eval()
+    torch.testing.assert_close(folded(noisy, sigma), network(noisy, sigma), atol=1e-5, rtol=0)
+    # Statistics that had not moved would be folded right by anything.
+    fresh = trained(0, normalization="batch", resampling=resampling, residual=residual).eval()
+    assert (fresh(noisy, sigma) - network(noisy, sigma)).abs().max() > 1e-2
+
+
+def test_folded_weights_fit_plain_network() -> None:
+    folded = fold_batch_norm(trained(normalization="batch", resampling="block"))
+    plain = DenoisingAutoencoder(3, (6, 8), (2, 2), resampling="block").eval()
+    plain.load_state_dict(folded.state_dict(), strict=True)
+    assert torch.equal(plain(*batch(99)), folded(*batch(99)))
+
+
+def test_fold_without_normalization() -> None:
+    network = trained()
+    folded = fold_batch_norm(network)
+    assert folded is not network
+    for name, value in folded.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name])
+
+
+def test_batch_norm_modes() -> None:
+    network = trained(normalization="batch")
+    noisy, sigma = batch(99)
+    in_training = network(noisy, sigma).detach()
+    assert (in_training[:1] - network(noisy[:1], sigma[:1])).abs().max() > 1e-3
+    network.eval()
+    statistics = copy.deepcopy(dict(network.named_buffers()))
+    whole = network(noisy, sigma).detach()
+    assert (whole - in_training).abs().max() > 1e-3
+    assert torch.equal(network(noisy, sigma), whole)
+    torch.testing.assert_close(network(noisy[:1], sigma[:1]), whole[:1], atol=1e-6, rtol=1e-5)
+    for name, value in network.named_buffers():
+        assert torch.equal(value, statistics[name]), name

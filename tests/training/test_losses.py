@@ -17,21 +17,21 @@ def test_values_on_known_errors() -> None:
     assert LOSSES["root_l2"](denoised, clean) == pytest.approx(math.sqrt(0.375), abs=1e-4)
 
 
-def test_log_l2_is_the_mean_over_the_images_and_not_the_log_of_their_mean() -> None:
+def test_log_l2_averages_over_images() -> None:
     clean, denoised = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
     denoised[1] = 0.1
     assert LOSSES["log_l2"](denoised, clean) == pytest.approx((math.log(1.0) + math.log(0.01)) / 2, abs=1e-3)
     assert math.isfinite(LOSSES["log_l2"](clean, clean))
 
 
-def test_root_l2_gives_up_a_surface_for_an_edge_and_l1_the_edge_for_the_surface() -> None:
+def test_root_l2_prefers_edges() -> None:
     clean, edge, surface = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.05)
     edge[0, 0, 0, 0] = 0.4
     assert LOSSES["root_l2"](surface, clean) < LOSSES["root_l2"](edge, clean)
     assert LOSSES["l1"](edge, clean) < LOSSES["l1"](surface, clean)
 
 
-def test_root_l2_weighs_an_image_by_its_error_and_not_by_the_square() -> None:
+def test_root_l2_is_linear_between_images() -> None:
     clean, denoised = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.01)
     denoised[1] = 0.1
     denoised.requires_grad_()
@@ -41,7 +41,7 @@ def test_root_l2_weighs_an_image_by_its_error_and_not_by_the_square() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_the_gradient_points_away_from_the_clean_image(name: str) -> None:
+def test_loss_gradient_direction(name: str) -> None:
     denoised = torch.tensor([[[[0.3, -0.2, 0.0]]]], requires_grad=True)
     LOSSES[name](denoised, torch.zeros(1, 1, 1, 3)).backward()
     assert denoised.grad is not None
@@ -50,13 +50,13 @@ def test_the_gradient_points_away_from_the_clean_image(name: str) -> None:
 
 @settings(deadline=None)
 @given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=20))
-def test_the_penalty_is_the_mean_square_of_what_is_out_of_range(values: list[float]) -> None:
+def test_range_penalty(values: list[float]) -> None:
     expected = [x**2 if x < 0 else (x - 1) ** 2 if x > 1 else 0.0 for x in values]
     penalty = out_of_range(torch.tensor(values, dtype=torch.double))
     assert float(penalty) == pytest.approx(sum(expected) / len(expected))
 
 
-def test_the_penalty_pushes_back_to_the_range_and_leaves_what_is_inside() -> None:
+def test_range_penalty_gradient() -> None:
     denoised = torch.tensor([-0.5, 0.0, 0.3, 1.0, 2.0], requires_grad=True)
     out_of_range(denoised).backward()
     assert denoised.grad is not None

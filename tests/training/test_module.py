@@ -5,7 +5,7 @@ import torch
 
 from pellucid.errors import RecipeError
 from pellucid.training.datasets import Batch
-from pellucid.training.module import DenoisingModule, _told
+from pellucid.training.module import DenoisingModule, mix_sigma
 from pellucid.training.recipe import Recipe, parse_recipe
 from tests.training.conftest import TINY
 
@@ -18,7 +18,12 @@ def seeing(**changes: Any) -> Recipe:
 def batch(size: int = 4) -> Batch:
     torch.manual_seed(1)
     clean, sigma = torch.rand(size, 3, 32, 32), torch.full((size, 1, 32, 32), 0.1)
-    return {"clean": clean, "noisy": clean + 0.1 * torch.randn_like(clean), "sigma": sigma, "present": sigma.clone()}
+    return {
+        "clean": clean,
+        "noisy": clean + 0.1 * torch.randn_like(clean),
+        "cond_sigma": sigma,
+        "true_sigma": sigma.clone(),
+    }
 
 
 def trained_a_step(recipe: Recipe, data: Batch) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -34,25 +39,25 @@ def trained_a_step(recipe: Recipe, data: Batch) -> tuple[float, dict[str, torch.
     return float(loss.detach()), before, module.network.state_dict()
 
 
-def test_every_second_image_is_told_the_estimate() -> None:
+def test_mix_sigma_uses_every_second_estimate() -> None:
     data, estimate = batch(), torch.full((4, 1, 32, 32), 0.3)
-    told = _told(data, estimate)
+    told = mix_sigma(data, estimate)
     assert told[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.1, 0.3])
 
 
-def test_an_image_whose_noise_is_to_be_kept_in_part_is_told_how_much() -> None:
+def test_mix_sigma_skips_kept_noise() -> None:
     data, estimate = batch(), torch.full((4, 1, 32, 32), 0.3)
-    data["sigma"][1] = 0.05
-    assert _told(data, estimate)[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.05, 0.1, 0.3])
+    data["cond_sigma"][1] = 0.05
+    assert mix_sigma(data, estimate)[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.05, 0.1, 0.3])
 
 
-def test_both_learn() -> None:
+def test_train_all() -> None:
     _, before, after = trained_a_step(seeing(), batch())
     for part in ("estimator.head.weight", "head.weight"):
         assert not torch.equal(before[part], after[part])
 
 
-def test_the_denoisers_error_does_not_weigh_on_the_estimator() -> None:
+def test_denoiser_loss_does_not_train_estimator() -> None:
     """The estimator learns the same whatever the clean images are."""
     data, other = batch(), batch()
     other["clean"] = 1 - other["clean"]
@@ -63,44 +68,44 @@ def test_the_denoisers_error_does_not_weigh_on_the_estimator() -> None:
             torch.testing.assert_close(value, second[2][name])
 
 
-def test_the_estimator_learns_alone() -> None:
-    _, before, after = trained_a_step(seeing(trained="estimator"), batch())
+def test_train_estimator_only() -> None:
+    _, before, after = trained_a_step(seeing(train_only="estimator"), batch())
     for name, value in before.items():
         if not name.startswith("estimator."):
             assert torch.equal(value, after[name]), name
     assert not torch.equal(before["estimator.head.weight"], after["estimator.head.weight"])
 
 
-def test_an_estimator_may_learn_from_the_denoiser_which_does_not_learn() -> None:
+def test_denoise_loss_trains_estimator_only() -> None:
     """What it learns depends on the clean images then."""
     data, other = batch(), batch()
     other["clean"] = 1 - other["clean"]
-    recipe = seeing(trained="estimator", misled_weight=1.0, loss="log_l2")
+    recipe = seeing(train_only="estimator", denoise_loss_weight=1.0, loss="log_l2")
     (_, before, after), (_, _, differently) = (trained_a_step(recipe, each) for each in (data, other))
     for name, value in before.items():
         if not name.startswith("estimator."):
             assert torch.equal(value, after[name]), name
     assert not torch.equal(after["estimator.head.weight"], differently["estimator.head.weight"])
     alone = {**before, "head.weight": before["head.weight"] + 1}
-    plain = seeing(trained="estimator")
+    plain = seeing(train_only="estimator")
     assert loss_with(recipe, before, data) != loss_with(recipe, alone, data)
     assert loss_with(plain, before, data) == loss_with(plain, alone, data)
 
 
-def test_only_an_estimator_is_misled() -> None:
-    with pytest.raises(RecipeError, match="trained = 'estimator'"):
-        seeing(misled_weight=1.0)
+def test_denoise_loss_weight_needs_estimator_training() -> None:
+    with pytest.raises(RecipeError, match="train_only = 'estimator'"):
+        seeing(denoise_loss_weight=1.0)
 
 
 def test_the_denoiser_learns_alone() -> None:
     """And is told the estimate all the same."""
-    loss, before, after = trained_a_step(seeing(trained="denoiser"), batch())
+    loss, before, after = trained_a_step(seeing(train_only="denoiser"), batch())
     for name, value in before.items():
         if name.startswith("estimator."):
             assert torch.equal(value, after[name]), name
     assert not torch.equal(before["head.weight"], after["head.weight"])
     told_other = {name: value + name.startswith("estimator.tail.bias") for name, value in before.items()}
-    assert loss != loss_with(seeing(trained="denoiser"), told_other, batch())
+    assert loss != loss_with(seeing(train_only="denoiser"), told_other, batch())
 
 
 def loss_with(recipe: Recipe, weights: dict[str, torch.Tensor], data: Batch) -> float:
@@ -110,7 +115,7 @@ def loss_with(recipe: Recipe, weights: dict[str, torch.Tensor], data: Batch) -> 
     return float(module.training_step(data, 0).detach())
 
 
-@pytest.mark.parametrize("change", [{"trained": "estimator"}, {"initial": "color", "initial_estimator": "photo"}])
-def test_an_estimator_that_is_not_there_is_asked_for(change: dict[str, str]) -> None:
+@pytest.mark.parametrize("change", [{"train_only": "estimator"}, {"train_only": "denoiser"}])
+def test_train_only_needs_an_estimator(change: dict[str, str]) -> None:
     with pytest.raises(RecipeError, match=r"\[network.estimator\]"):
         parse_recipe({**TINY, **change}, "tiny")

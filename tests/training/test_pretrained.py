@@ -4,10 +4,10 @@ import torch
 from pellucid.errors import TrainingError
 from pellucid.training.nn.noise_estimator import NoiseEstimator
 from pellucid.training.nn.unet import DenoisingAutoencoder
-from pellucid.training.pretrained import mixed_with_start, read_weights, start_from, to_gray
+from pellucid.training.pretrained import average_with_initial, initialize, read_weights, to_gray
 
 
-def test_a_gray_network_starts_from_a_colour_one() -> None:
+def test_gray_network_from_color() -> None:
     torch.manual_seed(0)
     colour = DenoisingAutoencoder(3, [8, 16], [1, 1])
     gray = DenoisingAutoencoder(1, [8, 16], [1, 1])
@@ -18,7 +18,7 @@ def test_a_gray_network_starts_from_a_colour_one() -> None:
         torch.testing.assert_close(gray(image, sigma), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_gray_network_sees_what_the_colour_one_sees() -> None:
+def test_gray_estimator_from_color() -> None:
     torch.manual_seed(0)
     colour = DenoisingAutoencoder(3, [8, 16], [1, 1], estimator=NoiseEstimator(3, 8, 1))
     gray = DenoisingAutoencoder(1, [8, 16], [1, 1], estimator=NoiseEstimator(1, 8, 1))
@@ -30,30 +30,21 @@ def test_a_gray_network_sees_what_the_colour_one_sees() -> None:
         torch.testing.assert_close(gray.estimator(image), colour.estimator(image.expand(2, 3, 16, 24)))
 
 
-def test_an_estimator_that_the_model_lacks_keeps_its_weights() -> None:
+def test_missing_estimator_keeps_its_weights() -> None:
     shape = colour_shape()
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, *shape, estimator=NoiseEstimator(3, 8, 1))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    start_from(network, "color")
+    initialize(network, read_weights("color"), "color")
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("estimator."), name
 
 
-def test_the_estimator_may_be_another_models() -> None:
-    torch.manual_seed(0)
-    network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 32, 9))
-    start_from(network, "color", "photo")
-    denoiser, estimator = read_weights("color"), read_weights("photo")
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, (estimator if name.startswith("estimator.") else denoiser)[name]), name
-
-
-def test_what_a_network_has_become_is_averaged_with_what_it_began_as() -> None:
+def test_average_with_initial() -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, *colour_shape(), estimator=NoiseEstimator(3, 8, 1))
     last = {name: value.clone() for name, value in network.state_dict().items()}
-    mixed = mixed_with_start(last, network, 0.25, "color")
+    mixed = average_with_initial(last, network, 0.25, read_weights("color"))
     first = read_weights("color")
     for name, value in mixed.items():
         expected = last[name] if name.startswith("estimator.") else 0.75 * last[name] + 0.25 * first[name]
@@ -61,19 +52,19 @@ def test_what_a_network_has_become_is_averaged_with_what_it_began_as() -> None:
         assert torch.equal(network.state_dict()[name], last[name])
 
 
-def test_the_shipped_colour_model_is_a_start_for_a_gray_network_of_its_shape() -> None:
+def test_gray_network_from_shipped_color_model() -> None:
     shape = colour_shape()
     network = DenoisingAutoencoder(1, *shape)
-    start_from(network, "color")
+    initialize(network, read_weights("color"), "color")
     assert all(torch.isfinite(values).all() for values in network.state_dict().values())
 
 
-def test_blocks_that_the_model_lacks_start_by_adding_nothing() -> None:
+def test_new_blocks_add_zero() -> None:
     widths, depths = colour_shape()
     torch.manual_seed(0)
     same, deeper = (DenoisingAutoencoder(3, widths, [depths[0], depth, depth]) for depth in (depths[1], depths[1] + 1))
-    start_from(same, "color")
-    start_from(deeper, "color")
+    initialize(same, read_weights("color"), "color")
+    initialize(deeper, read_weights("color"), "color")
     image, sigma = torch.rand(1, 3, 32, 48), torch.full((1, 1, 32, 48), 0.1)
     with torch.no_grad():
         assert torch.equal(deeper(image, sigma), same(image, sigma))
@@ -84,11 +75,11 @@ def test_blocks_that_the_model_lacks_start_by_adding_nothing() -> None:
     assert gradient.abs().max() > 0
 
 
-def test_a_network_with_fewer_blocks_than_the_model_is_refused() -> None:
+def test_fewer_blocks_are_refused() -> None:
     widths, depths = colour_shape()
     network = DenoisingAutoencoder(3, widths, [depths[0], depths[1] - 1, depths[2]])
     with pytest.raises(TrainingError, match="give the recipe's"):
-        start_from(network, "color")
+        initialize(network, read_weights("color"), "color")
 
 
 def colour_shape() -> tuple[list[int], list[int]]:

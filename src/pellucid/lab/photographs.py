@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pellucid import io
 from pellucid.errors import DataError, MissingExtraError
-from pellucid.training.image_folder import load_images
+from pellucid.training.datamodule import load_images
 
 Pixels = NDArray[np.uint8]
 #: Colour photographs in the wheel of scikit-image, so that nothing is downloaded: a portrait, a motorcycle, galaxies
@@ -63,7 +63,7 @@ def load_photographs(folder: Path | None) -> Photographs:
     if folder is None:
         train, validation = ([_read_bundled(name) for name in names] for names in (_TRAIN, _VALIDATION))
         return Photographs(train, [_center_crop(image) for image in validation], "photographs of scikit-image")
-    loaded = load_images(folder, n_channels=3, min_px=_MIN_PX).images
+    loaded, _ = load_images(folder, n_channels=3, min_px=_MIN_PX)
     usable = [image for image in loaded if image.dtype == np.uint8]
     if len(usable) < 2:
         raise DataError(f"{folder}: needs two or more colour images of 8 bits and {_MIN_PX} pixels: add some")

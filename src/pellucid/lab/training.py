@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pellucid.evaluation.metrics import psnr
 from pellucid.lab.photographs import Pixels, to_unit
 from pellucid.simulation.noise import Gaussian
-from pellucid.training.datasets import Batch, soil_images
+from pellucid.training.datasets import Batch, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
@@ -25,7 +25,7 @@ PrepareHook = Callable[[DenoisingModule], None]
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "network": {"channels": 3, "widths": [16, 32], "depths": [1, 1]},
     "data": {"patch_px": 48, "batch_size": 8, "noise": [{"kind": "gaussian", "sigma_min": 25.0, "sigma_max": 25.0}]},
-    "optimizer": {"name": "adam", "lr": 2e-3, "n_warmup": 20},
+    "optimizer": {"name": "adam", "lr": 2e-3, "warmup_steps": 20},
 }
 #: For studies of the network rather than of the optimizer: better than Adam after as many steps.
 MUON = {"name": "muon", "lr": 3e-3}
@@ -65,7 +65,7 @@ def small_recipe(*, seed: int, n_steps: int, **tables: Mapping[str, Any] | str |
     table: dict[str, Any] = {"name": "lab", "summary": "A study's network", "precision": "fp32", **_DEFAULTS}
     for key, value in tables.items():
         table[key] = {**_DEFAULTS[key], **value} if key in _DEFAULTS and isinstance(value, Mapping) else value
-    return parse_recipe({**table, "seed": seed, "n_steps": n_steps}, "lab")
+    return parse_recipe({**table, "seed": seed, "max_steps": n_steps}, "lab")
 
 
 def fit(
@@ -84,13 +84,13 @@ def fit(
     module.log = _log_nothing  # LightningModule.log needs a trainer
     if prepare is not None:
         prepare(module)
-    sampler, size = soil_images(images, recipe), recipe.data.batch_size
+    sampler, size = patch_sampler(images, recipe), recipe.data.batch_size
     chosen = module.configure_optimizers()
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     losses: list[float] = []
     module.train()
     start_s = time.perf_counter()
-    for step in range(recipe.n_steps):
+    for step in range(recipe.max_steps):
         batch = sampler.batch(step * size, size)
         losses.append(_backward(module, batch, step))
         if on_step is not None:
@@ -119,7 +119,7 @@ def denoise(module: DenoisingModule, noisy: Image, sigma: float) -> Image:
 def noisy_batch(noisy: Image, sigma: float) -> Batch:
     """Return a batch of one image (H, W, C) and its noise level, as `DenoisingModule.denoise` expects it."""
     tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None]
-    return {"noisy": tensor, "clean": tensor, "sigma": torch.full((1, 1, *tensor.shape[2:]), sigma / 255)}
+    return {"noisy": tensor, "clean": tensor, "cond_sigma": torch.full((1, 1, *tensor.shape[2:]), sigma / 255)}
 
 
 def denoise_all(

@@ -1,8 +1,4 @@
-"""Checkpoints: written whole, never with values that are not finite, and read back from the newest sound one.
-
-A trainer's state enters, ``checkpoints/step=N.ckpt`` leaves, and the other way round. It knows nothing of what the
-state means. No code is run from a file: torch reads tensors and plain values only.
-"""
+"""Checkpoints: atomic, finite, without pickled code, and read back from the newest one that is not damaged."""
 
 import io
 import re
@@ -17,19 +13,17 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from pellucid.errors import TrainingError
-from pellucid.training.callbacks.graceful_stop import StepWatch, Stopped
-from pellucid.training.run_dir import CHECKPOINTS, write_whole, writing
+from pellucid.training.callbacks.graceful_stop import GracefulStop, StopRequested
+from pellucid.training.run_dir import CHECKPOINTS, disk_errors, write_file
 
 _NAME = re.compile(r"(?:.*-)?step=(\d+)\.ckpt")
-#: The parts of a checkpoint that must be finite for a run to go on from it, and to be exported.
 _MUST_BE_FINITE = ("state_dict", "current_model_state", "optimizer_states")
 
 
-class WholeCheckpoints(CheckpointIO):  # type: ignore[misc]
-    """How Lightning writes and reads checkpoints: whole or not at all.
+class AtomicCheckpointIO(CheckpointIO):  # type: ignore[misc]
+    """Writes Lightning's checkpoints atomically.
 
-    Lightning's own way makes a file in the system's folder for temporary files and moves it, which is not one step
-    where that folder is on another disk, and forces nothing to the disk.
+    Lightning moves a file from the system's temporary folder, which is not atomic across disks, and does not sync it.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
@@ -38,86 +32,72 @@ class WholeCheckpoints(CheckpointIO):  # type: ignore[misc]
         Raises
         ------
         TrainingError
-            It holds NaN or infinite weights (nothing is written), or the disk does not take it.
+            It holds NaN or infinite weights (nothing is written), or the disk is full.
         """
         step = checkpoint["global_step"]
         if not _is_finite([checkpoint.get(part, {}) for part in _MUST_BE_FINITE]):
             raise TrainingError(
-                f"{path}: the weights are no longer finite after step {step}: not written; {lower_rate(Path(path))}"
+                f"{path}: the weights are not finite after step {step}: not written; {divergence_remedy(Path(path))}"
             )
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_whole(Path(path), buffer.getvalue())
+        write_file(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, tensors and plain values only."""
         return _read(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete a checkpoint, if it is there."""
+        """Delete a checkpoint, if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
-class Checkpoints(Checkpoint):  # type: ignore[misc]
-    """Saves a checkpoint after each validation, keeps the newest two, and ends a run that is asked to stop.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's ``checkpoints`` folder.
-    watch : StepWatch
-        Knows whether a stop was asked for.
-    """
+class ValidationCheckpoint(Checkpoint):  # type: ignore[misc]
+    """Saves a checkpoint after each validation, keeps the newest two, and ends a run that is to stop."""
 
     N_KEPT = 2
 
-    def __init__(self, folder: Path, watch: StepWatch) -> None:
-        self.folder, self.watch = folder, watch
+    def __init__(self, folder: Path, stop: GracefulStop) -> None:
+        self.folder, self.stop = folder, stop
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop at once if that was asked for, unless a validation follows, whose figures would be lost."""
-        if self.watch.is_stopping and trainer.global_step % trainer.val_check_batch:
+        """Stop if requested, unless a validation follows, whose metrics would be lost."""
+        if self.stop.is_requested and trainer.global_step % trainer.val_check_batch:
             self._save(trainer)
-            raise Stopped(trainer.global_step)
+            raise StopRequested(trainer.global_step)
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save; the validation's figures are in the metrics by now, so that none is written twice or never."""
+        """Save; the validation's metrics are written by now, so that a resumed run neither loses nor repeats them."""
         self._save(trainer)
-        if self.watch.is_stopping:
-            raise Stopped(trainer.global_step)
+        if self.stop.is_requested:
+            raise StopRequested(trainer.global_step)
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
         if trainer.is_global_zero:
-            with writing(self.folder):
+            with disk_errors(self.folder):
                 for old in _newest_first(self.folder)[self.N_KEPT :]:
                     old.unlink(missing_ok=True)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """Find the checkpoint of a run with the most steps; None where there is none."""
+    """Find the checkpoint with the most steps in a run folder."""
     return next(iter(_newest_first(run / CHECKPOINTS)), None)
 
 
-def find_sound_checkpoint(run: Path) -> tuple[Path | None, int]:
-    """Find the newest checkpoint of a run that can be read; damaged ones are named on stderr and passed over.
-
-    Parameters
-    ----------
-    run : Path
-        A run folder.
+def find_checkpoint(run: Path) -> tuple[Path | None, int]:
+    """Find the newest readable checkpoint of a run folder, and its step; damaged ones are reported on stderr.
 
     Returns
     -------
     path : Path or None
-        None where the run was stopped before its first checkpoint.
-    n_steps : int
-        Steps taken by then; 0 where there is no checkpoint.
+        None if there is no checkpoint yet.
+    step : int
 
     Raises
     ------
     TrainingError
-        There are checkpoints and all are damaged.
+        All checkpoints are damaged.
     """
     paths = _newest_first(run / CHECKPOINTS)
     damaged: list[str] = []
@@ -137,17 +117,11 @@ def find_sound_checkpoint(run: Path) -> tuple[Path | None, int]:
     return None, 0
 
 
-def lower_rate(checkpoint: Path) -> str:
-    """Say what to do about weights that went astray, and which checkpoint is left.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Any path in the run's ``checkpoints`` folder.
-    """
+def divergence_remedy(checkpoint: Path) -> str:
+    """Say what to do about a run that diverged; `checkpoint` is any path in its ``checkpoints`` folder."""
     last = newest_checkpoint(checkpoint.parent.parent)
     kept = f"{last.name} is kept" if last else "there is no checkpoint yet"
-    start = "from its weights (pellucid export, --set initial=MODELDIR) " if last else ""
+    start = "from its weights (pellucid export, --set init_from=MODELDIR) " if last else ""
     return f"{kept}: start a new run {start}with a lower optimizer.lr"
 
 

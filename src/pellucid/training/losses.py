@@ -1,8 +1,4 @@
-"""How far a denoised image is from the clean one, as a number to descend.
-
-Two images of one shape enter, a scalar leaves; what is asked of the denoised image alone takes that one. Losses know
-nothing of networks.
-"""
+"""Losses between a denoised and a clean image batch (N, C, H, W), and the penalty on values outside [0, 1]."""
 
 from collections.abc import Callable
 
@@ -31,7 +27,7 @@ def log_l2(denoised: Tensor, clean: Tensor, floor: float = (0.5 / 255) ** 2) -> 
     """Mean over the images of ln(mean squared error + `floor`): the mean PSNR, but for sign and scale.
 
     A smooth image counts as much as a textured one, as in published tables (Chen et al., "Simple Baselines for Image
-    Restoration", ECCV 2022, use it as "PSNR loss"). The floor keeps images without noise from weighing without bound.
+    Restoration", ECCV 2022, "PSNR loss"). The floor bounds the weight of images without noise.
     """
     return torch.log((denoised - clean).square().mean(dim=(1, 2, 3)) + floor).mean()
 
@@ -39,9 +35,8 @@ def log_l2(denoised: Tensor, clean: Tensor, floor: float = (0.5 / 255) ** 2) -> 
 def root_l2(denoised: Tensor, clean: Tensor, floor: float = (0.1 / 255) ** 2) -> Tensor:
     """Mean over the images of the root of (mean squared error + `floor`).
 
-    Within an image errors weigh by their squares, as in PSNR: an edge that is missed costs more than a smooth surface
-    that is a little off, while :func:`l1` gives up the edge for the surface. From image to image they do not: where
-    there is ten times the noise, the error weighs ten times and not a hundred times as much.
+    Within an image errors are squared, as in PSNR, so that a missed edge costs more than a slightly wrong surface;
+    between images they are not, so that strong noise does not dominate.
     """
     return torch.sqrt((denoised - clean).square().mean(dim=(1, 2, 3)) + floor).mean()
 
@@ -50,18 +45,8 @@ LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2, "charbonnier": charbonnier, "log_
 
 
 def out_of_range(denoised: Tensor) -> Tensor:
-    r"""Mean penalty on values that no pixel can have, those out of [0, 1].
+    r"""Mean penalty on values outside [0, 1] of images that are not clipped; to be added to a loss with a weight.
 
     .. math:: L_{ud}(x) = x^2 \, \mathbb{I}_{[x < 0]} + (x - 1)^2 \, \mathbb{I}_{[x > 1]}
-
-    Parameters
-    ----------
-    denoised : Tensor, any shape, float
-        Not clipped: a clipped image has nothing to penalize.
-
-    Returns
-    -------
-    Tensor, a scalar
-        0 if no value is out of range. To be added to a loss, with a weight.
     """
     return (torch.relu(-denoised).square() + torch.relu(denoised - 1).square()).mean()

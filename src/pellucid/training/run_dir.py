@@ -1,90 +1,81 @@
-"""The run folder: the names in it, how it is begun or gone on with, and how a file gets into it whole.
+"""The run folder: its file names, how it is created or resumed, and what is recorded about versions."""
 
-A recipe and a path enter; files leave, each either whole or not there, and one clear error where the disk does not take
-them. It knows nothing of torch, and nothing of what training is.
-"""
-
-import errno
 import json
-import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pellucid.errors import RecipeError, TrainingError
+from pellucid.errors import OutputError, RecipeError, TrainingError
+from pellucid.io.atomic import DISK_FULL, remove_leftovers, write_atomic
 from pellucid.training.recipe import Recipe, parse_recipe
 
 RECIPE_FILE, WEIGHTS_FILE, METRICS_FILE = "recipe.json", "weights.safetensors", "metrics.jsonl"
 VERSIONS_FILE, DATA_FILE, EXAMPLES_FILE = "versions.json", "data.json", "examples.safetensors"
-CHECKPOINTS, PICTURES, EVENTS = "checkpoints", "pictures", "events"
-#: How a file is called until it is whole.
-PART_SUFFIX = ".part"
+CHECKPOINTS, SAMPLES, EVENTS = "checkpoints", "samples", "events"
 _PACKAGES = ("pellucid", "torch", "pytorch-lightning", "numpy")
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def begin(recipe: Recipe, out: Path) -> None:
+def create(stages: Sequence[Recipe], out: Path) -> None:
     """Make a run folder that holds its recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    out : Path
-        A folder that does not exist or is empty.
 
     Raises
     ------
     TrainingError
-        It holds something, or the disk does not take it.
+        The folder exists and is not empty, or the disk is full.
     """
-    with writing(out):
-        if out.exists() and (not out.is_dir() or any(not _is_part(path) for path in out.iterdir())):
+    with disk_errors(out):
+        if out.is_dir():
+            remove_leftovers(out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
             what = "already holds a run" if (out / RECIPE_FILE).exists() else "is not an empty folder"
             more = ", or pass --resume to go on with it" if (out / RECIPE_FILE).exists() else ""
             raise TrainingError(f"{out}: {what}: name another folder{more}")
-        out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / RECIPE_FILE, recipe.model_dump_json(indent=2).encode() + b"\n")
+    write_recipe(stages, out / RECIPE_FILE)
 
 
-def go_on(recipe: Recipe, out: Path) -> None:
-    """Check that a run folder holds a run by this very recipe, so that going on is exact.
+def resume(stages: Sequence[Recipe], out: Path) -> None:
+    """Check that a run folder holds a run of the same recipe, so that resuming is exact, and remove temporary files.
 
-    How often to validate may change, and how long to train where the rate of learning does not depend on it. What a
-    SIGKILL left half-written is removed.
+    `val_interval` may change, and `max_steps` if the learning rate does not depend on it.
 
     Raises
     ------
     TrainingError
-        There is no run, or it was begun by another recipe; the message names the first key that differs.
+        There is no run, or its recipe is another one; the message names the first key that differs.
     """
     path = out / RECIPE_FILE
     if not path.is_file():
         raise TrainingError(f"{out}: no run to resume: start it without --resume")
     try:
-        begun = parse_recipe(json.loads(path.read_text(encoding="utf-8")), str(path))
+        before = read_recipe(path)
     except (OSError, ValueError, RecipeError) as error:
         raise TrainingError(f"{path}: cannot be read ({error}): start a new run in another folder") from None
-    free = {"validate_every", "n_steps"} if recipe.optimizer.schedule == "constant" else {"validate_every"}
-    before, now = (_flatten(r.model_dump(mode="json")) for r in (begun, recipe))
+    if len(before) != len(stages):
+        raise TrainingError(
+            f"{out}: the recipe has {len(stages)} stages and the run's own has {len(before)}: resume with the run's own"
+        )
+    for old, new in zip(before, stages, strict=True):
+        _refuse_changes(old, new, out)
+    with disk_errors(out):
+        for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
+            remove_leftovers(folder)
+    write_recipe(stages, path)
+
+
+def _refuse_changes(old: Recipe, new: Recipe, out: Path) -> None:
+    free = {"val_interval", "max_steps"} if new.optimizer.schedule == "constant" else {"val_interval"}
+    before, now = (_flatten(recipe.model_dump(mode="json")) for recipe in (old, new))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key) and key not in free:
             raise TrainingError(
-                f"{out}: {key} is {now.get(key)!r} and the run was begun with {before.get(key)!r}: resume with the "
-                "run's own recipe, or start a new run from this one's weights (pellucid export, --set initial=MODELDIR)"
+                f"{out}: {key} is {now.get(key)!r} and was {before.get(key)!r} when the run began: resume with the "
+                "run's own recipe, or start a new run from its weights (pellucid export, --set init_from=MODELDIR)"
             )
-    with writing(out):
-        for leftover in out.rglob(f".*{PART_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
-    write_whole(path, recipe.model_dump_json(indent=2).encode() + b"\n")
-
-
-def _is_part(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == PART_SUFFIX
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -95,8 +86,26 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def note_versions(out: Path, *, seed: int, first_step: int, n_processes: int) -> None:
-    """Add to ``versions.json`` what this session of the run is made with: packages, machine, source code."""
+def stage_dir(out: Path, number: int) -> Path:
+    """Name the run folder of one of several stages, from 1."""
+    return out / f"stage-{number}"
+
+
+def write_recipe(stages: Sequence[Recipe], path: Path) -> None:
+    """Write a recipe with all defaults filled in, as JSON; several stages as ``{"stages": [...]}``."""
+    tables = [stage.model_dump(mode="json") for stage in stages]
+    content = tables[0] if len(tables) == 1 else {"stages": tables}
+    write_file(path, json.dumps(content, indent=2).encode() + b"\n")
+
+
+def read_recipe(path: Path) -> tuple[Recipe, ...]:
+    """Read the stages of a recipe that :func:`write_recipe` has written."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(parse_recipe(table, str(path)) for table in content.get("stages", [content]))
+
+
+def record_versions(out: Path, *, seed: int, first_step: int, n_processes: int) -> None:
+    """Add the packages, machine and source commit of this process to ``versions.json``."""
     path = out / VERSIONS_FILE
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
@@ -112,7 +121,7 @@ def note_versions(out: Path, *, seed: int, first_step: int, n_processes: int) ->
         **source_commit(Path(__file__).parent),
     }
     content = {"seed": seed, "sessions": [*sessions, session]}
-    write_whole(path, json.dumps(content, indent=2).encode() + b"\n")
+    write_file(path, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def _version(package: str) -> str | None:
@@ -123,13 +132,12 @@ def _version(package: str) -> str | None:
 
 
 def source_commit(folder: Path) -> dict[str, str | bool | None]:
-    """Find the git commit that a folder of source code stands at.
+    """Find the git commit of a folder of source code.
 
     Returns
     -------
     dict
-        ``commit`` (40 hex digits) and ``dirty`` (tracked files differ from it); both None where the folder is not
-        tracked by git, as in an installed package, or there is no git.
+        ``commit`` (40 hex digits) and ``dirty`` (tracked files differ from it); both None if git does not track it.
     """
     answers = []
     for question in (
@@ -151,52 +159,30 @@ def source_commit(folder: Path) -> dict[str, str | bool | None]:
     return {"commit": answers[1], "dirty": bool(answers[2])}
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place whole: written under a hidden name, forced to the disk, then renamed.
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, and its folder if needed.
 
     Raises
     ------
     TrainingError
-        The disk does not take it; what was there before is untouched.
+        The disk is full or fails; what was there before is untouched.
     """
-    part = path.with_name(f".{path.name}{PART_SUFFIX}")
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            _force_names(path.parent)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-
-
-def _force_names(folder: Path) -> None:
-    """Force a rename to the disk: without it a power cut may bring the old name back."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system answers to a write into one line that names the file and the remedy.
-
-    Raises
-    ------
-    TrainingError
-        In place of any OSError.
-    """
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into a TrainingError that names the file and the remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _DISK_FULL:
+    except (OSError, OutputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in DISK_FULL:
             reason = "no space left on the disk: free some, then go on with --resume"
         else:
-            reason = f"cannot be written ({error.strerror or error}): make that possible, then go on with --resume"
+            why = getattr(cause, "strerror", None) or error
+            reason = f"cannot be written ({why}): make that possible, then go on with --resume"
         raise TrainingError(f"{path}: {reason}") from error

@@ -128,7 +128,7 @@ def tiny_module():
 def test_scales_are_those_of_the_layers_inputs():
     module = tiny_module()
     rng = torch.Generator().manual_seed(0)
-    batch = {"noisy": torch.rand(2, 3, 16, 16, generator=rng), "sigma": torch.full((2, 1, 16, 16), 0.1)}
+    batch = {"noisy": torch.rand(2, 3, 16, 16, generator=rng), "cond_sigma": torch.full((2, 1, 16, 16), 0.1)}
     before = copy.deepcopy(module.state_dict())
     scales = activation_scales(module.network, batch)
     assert len(scales) == 5

@@ -7,7 +7,7 @@ from pellucid.lab.plots import style_context
 from pellucid.lab.studies.residual_connections import STUDY, encoder_blocks, gradient_norms
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.lab.training import small_recipe
-from pellucid.training.datasets import soil_images
+from pellucid.training.datasets import patch_sampler
 from pellucid.training.module import DenoisingModule
 
 
@@ -100,7 +100,7 @@ def test_norms_are_those_of_autograd(photographs):
     )
     torch.manual_seed(1)
     module = DenoisingModule(recipe)
-    batch = soil_images(photographs.train, recipe).batch(0, 2)
+    batch = patch_sampler(photographs.train, recipe).batch(0, 2)
     norms = gradient_norms(module, batch)
     assert len(norms) == len(encoder_blocks(module)) == 3
     # By hand: the gradient at the last block's output is what the tail hands back.

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from pellucid.training.callbacks.ema import average_with_warmup
+from pellucid.training.callbacks.ema import ema_update
 
 
-def test_the_start_is_forgotten_and_the_decay_is_reached() -> None:
-    update = average_with_warmup(0.9)
+def test_ema_warm_up() -> None:
+    update = ema_update(0.9)
     average = [torch.tensor([100.0])]
     expected = 100.0
     for n in range(200):
@@ -16,7 +16,7 @@ def test_the_start_is_forgotten_and_the_decay_is_reached() -> None:
     assert average[0].item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_of_counts_the_latest_stands() -> None:
+def test_integers_are_copied() -> None:
     count = [torch.tensor(3), torch.tensor(5)]
-    average_with_warmup(0.9)(count, [torch.tensor(4), torch.tensor(6)], 1)
+    ema_update(0.9)(count, [torch.tensor(4), torch.tensor(6)], 1)
     assert [int(value) for value in count] == [4, 6]

@@ -7,27 +7,27 @@ import pytest
 import torch
 
 from pellucid.errors import TrainingError
-from pellucid.training.callbacks.graceful_stop import StepWatch
+from pellucid.training.callbacks.graceful_stop import GracefulStop
 
 TRAINER: Any = SimpleNamespace(world_size=1, global_step=7)
 
 
 @pytest.fixture
-def watch() -> Iterator[StepWatch]:
+def watch() -> Iterator[GracefulStop]:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    watch = StepWatch(lambda: "do this")
+    watch = GracefulStop(lambda: "do this")
     watch.on_train_start()
     yield watch
     watch.on_train_end()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def step(watch: StepWatch, loss: float) -> None:
+def step(watch: GracefulStop, loss: float) -> None:
     watch.on_train_batch_end(TRAINER, None, {"loss": torch.tensor(loss)}, None, 0)
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_no_number_ends_the_run(watch: StepWatch, loss: float) -> None:
+def test_non_finite_loss_aborts(watch: GracefulStop, loss: float) -> None:
     step(watch, 0.5)
     assert watch.loss == 0.5
     with pytest.raises(TrainingError, match=f"the loss became {loss} at step 7; do this"):
@@ -35,12 +35,12 @@ def test_a_loss_that_is_no_number_ends_the_run(watch: StepWatch, loss: float) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_interrupts(watch: StepWatch, number: signal.Signals) -> None:
+def test_second_signal_interrupts(watch: GracefulStop, number: signal.Signals) -> None:
     step(watch, 0.5)
-    assert not watch.is_stopping
+    assert not watch.is_requested
     signal.raise_signal(number)
     step(watch, 0.5)
-    assert watch.is_stopping
+    assert watch.is_requested
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 
@@ -48,7 +48,7 @@ def test_the_first_signal_asks_and_the_second_interrupts(watch: StepWatch, numbe
 def test_ignored_interrupts_stay_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        watch = StepWatch(lambda: "")
+        watch = GracefulStop(lambda: "")
         watch.on_train_start()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         watch.on_exception()

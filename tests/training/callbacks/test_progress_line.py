@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pellucid.training.callbacks.graceful_stop import StepWatch
+from pellucid.training.callbacks.graceful_stop import GracefulStop
 from pellucid.training.callbacks.progress_line import ProgressLine, say_data
 
 
-def test_each_validation_is_a_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = StepWatch(lambda: "")
+def test_line_per_validation(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = GracefulStop(lambda: "")
     progress = ProgressLine(watch)
     trainer = SimpleNamespace(global_step=100, max_steps=400, callback_metrics={"loss": torch.tensor(0.2)})
     progress.on_train_start(trainer)
@@ -23,26 +23,23 @@ def test_each_validation_is_a_line_where_there_is_no_terminal(capsys: pytest.Cap
     assert said.err.endswith(" steps/s\n")
 
 
-def test_a_terminal_gets_a_bar_that_goes_away(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    watch = StepWatch(lambda: "")
+    watch = GracefulStop(lambda: "")
     progress = ProgressLine(watch)
     trainer = SimpleNamespace(global_step=0, max_steps=400, callback_metrics={"psnr_25": torch.tensor(30.0)})
     progress.on_train_start(trainer)
     trainer.global_step, watch.loss = 200, 0.5
     progress.on_train_batch_end(trainer)
-    assert progress._bar is not None
-    (task,) = progress._bar.tasks
-    assert (task.completed, task.total) == (200, 400)
-    assert task.description.endswith("steps/s  loss 0.5000  psnr_25 30.00")
+    assert progress.bar is not None
+    assert progress.bar.is_shown
+    assert progress.note(trainer).endswith("steps/s  loss 0.5000  psnr_25 30.00")
     progress.on_exception(trainer)
-    assert progress._bar is None
+    assert progress.bar is None
     capsys.readouterr()
 
 
-def test_skipped_files_are_named_but_not_without_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_files_are_truncated(capsys: pytest.CaptureFixture[str]) -> None:
     say_data(630, 16, [f"{index}.png: broken" for index in range(25)])
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "data: 630 images, 16 of them held out, 25 files skipped"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pellucid.errors import ParameterError
-from pellucid.training.nn.blocks import LEARNED_START, DecoderBlock, EncoderBlock, normalize
+from pellucid.training.nn.blocks import RESIDUAL_INIT_SCALE, DecoderBlock, EncoderBlock, normalize
 
 WIDTH = st.integers(1, 5)
 
@@ -25,7 +25,7 @@ def n_parameters(module: nn.Module) -> int:
     residual=st.booleans(),
     normalization=st.sampled_from(["none", "batch"]),
 )
-def test_an_encoder_block_has_the_sizes_it_was_asked_for(
+def test_encoder_block_sizes(
     n_in: int, n_hidden: int, n_out: int, stride: int, residual: bool, normalization: Any
 ) -> None:
     block = EncoderBlock(n_in, n_hidden, n_out, stride, normalization=normalization, residual=residual)
@@ -39,7 +39,7 @@ def test_an_encoder_block_has_the_sizes_it_was_asked_for(
 
 @settings(deadline=None, max_examples=15)
 @given(n_in=WIDTH, n_hidden=WIDTH, n_out=WIDTH, residual=st.booleans())
-def test_a_decoder_block_doubles_the_resolution(n_in: int, n_hidden: int, n_out: int, residual: bool) -> None:
+def test_decoder_block_doubles_resolution(n_in: int, n_hidden: int, n_out: int, residual: bool) -> None:
     block = DecoderBlock(n_in, n_hidden, n_out, residual=residual)
     assert block(torch.rand(1, n_in, 3, 2)).shape == (1, n_out, 6, 4)
 
@@ -60,23 +60,23 @@ def test_a_block_is_what_its_equation_says() -> None:
     batch = EncoderBlock(3, 5, 3, normalization="batch")
     hidden = nn.functional.batch_norm(batch.conv1(features), None, None, training=True).clamp(min=0)
     normal = nn.functional.batch_norm(batch.conv2(hidden), None, None, training=True)
-    torch.testing.assert_close(batch(features), features + LEARNED_START * normal)
+    torch.testing.assert_close(batch(features), features + RESIDUAL_INIT_SCALE * normal)
     up = DecoderBlock(3, 5, 2)
     carried = up.upsample(features)
     torch.testing.assert_close(up(features), carried + up.block.conv2(up.block.conv1(carried).clamp(min=0)))
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch"])
-def test_a_residual_block_starts_near_the_identity_and_a_plain_one_does_not(normalization: Any) -> None:
+def test_residual_block_starts_near_identity(normalization: Any) -> None:
     torch.manual_seed(0)
     features = torch.randn(4, 16, 16, 16)
     block = EncoderBlock(16, 16, 16, normalization=normalization)
-    assert (block(features) - features).std() < 1.2 * LEARNED_START
+    assert (block(features) - features).std() < 1.2 * RESIDUAL_INIT_SCALE
     plain = EncoderBlock(16, 16, 16, normalization=normalization, residual=False)
     assert plain(features).std() > 1.5 * (block(features) - features).std()
 
 
-def test_the_identity_keeps_the_gradient_of_a_deep_stack_and_a_plain_one_loses_it() -> None:
+def test_gradient_through_a_deep_stack() -> None:
     torch.manual_seed(0)
 
     def gradient(residual: bool) -> float:
@@ -90,7 +90,7 @@ def test_the_identity_keeps_the_gradient_of_a_deep_stack_and_a_plain_one_loses_i
     assert gradient(residual=False) < 1e-3
 
 
-def test_parameters_are_those_of_the_convolutions_and_only_a_projection_adds_to_them() -> None:
+def test_block_parameters() -> None:
     assert n_parameters(EncoderBlock(4, 6, 4)) == (4 * 6 * 9 + 6) + (6 * 4 * 9 + 4)
     assert n_parameters(EncoderBlock(4, 6, 4, residual=False)) == n_parameters(EncoderBlock(4, 6, 4))
     for n_out, stride in ((8, 1), (4, 2), (8, 2)):
@@ -101,7 +101,7 @@ def test_parameters_are_those_of_the_convolutions_and_only_a_projection_adds_to_
     assert n_batch == n_parameters(EncoderBlock(4, 6, 4)) + 6 + 4
 
 
-def test_batch_norm_whose_gamma_is_the_deviation_and_beta_the_mean_gives_its_input_back() -> None:
+def test_batch_norm_can_be_the_identity() -> None:
     torch.manual_seed(0)
     features = 3 * torch.randn(4, 5, 8, 8) + torch.arange(5.0).view(5, 1, 1)
     norm = normalize("batch", 5)
@@ -114,7 +114,7 @@ def test_batch_norm_whose_gamma_is_the_deviation_and_beta_the_mean_gives_its_inp
     torch.testing.assert_close(norm(features), features, atol=1e-4, rtol=0)
 
 
-def test_normalize_names_what_it_does_not_know() -> None:
+def test_unknown_normalization() -> None:
     kind: Any = "layer"
     with pytest.raises(ParameterError, match="normalization 'layer': choose one of none, batch"):
         normalize(kind, 3)

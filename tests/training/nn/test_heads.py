@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pellucid.errors import ParameterError
-from pellucid.training.nn.heads import ScaledTanh, build_output
+from pellucid.training.nn.heads import ScaledTanh, build_head
 
 NAMES = ("linear", "clip", "sigmoid", "tanh", "scaled_tanh")
 A, B = 0.6, 5 / 6
@@ -15,26 +15,26 @@ VALUES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20)
 
 def gradient(name: str, values: torch.Tensor) -> torch.Tensor:
     values = values.clone().requires_grad_()
-    build_output(name, A, B)(values).sum().backward()
+    build_head(name)(values).sum().backward()
     assert values.grad is not None
     return values.grad
 
 
 @settings(deadline=None)
 @given(values=VALUES)
-def test_values_are_in_the_range_that_is_stated(values: list[float]) -> None:
+def test_ranges(values: list[float]) -> None:
     x = torch.tensor(values)
     for name in ("clip", "sigmoid", "tanh"):
-        mapped = build_output(name, A, B)(x)
+        mapped = build_head(name)(x)
         assert mapped.shape == x.shape
         assert mapped.min() >= 0
         assert mapped.max() <= 1
-    assert torch.equal(build_output("linear", A, B)(x), x)
+    assert torch.equal(build_head("linear")(x), x)
 
 
 @settings(deadline=None)
 @given(values=VALUES, a=st.floats(0.51, 10), b=st.floats(-0.99, 0.99))
-def test_scaled_tanh_holds_0_and_1_inside_its_range(values: list[float], a: float, b: float) -> None:
+def test_scaled_tanh_range(values: list[float], a: float, b: float) -> None:
     assume(a * (b + 1) > 1.001)
     output = ScaledTanh(a, b)
     low, high = a * (b - 1), a * (b + 1)
@@ -49,8 +49,8 @@ def test_scaled_tanh_holds_0_and_1_inside_its_range(values: list[float], a: floa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_middle_is_middle_gray_and_greater_values_are_not_darker(name: str) -> None:
-    output = build_output(name, A, B)
+def test_middle_is_gray_and_maps_are_monotonic(name: str) -> None:
+    output = build_head(name)
     assert float(output(torch.tensor(output.middle))) == pytest.approx(0.5)
     mapped = output(torch.linspace(-3, 4, 50))
     assert (mapped.diff() >= 0).all()
@@ -58,17 +58,17 @@ def test_the_middle_is_middle_gray_and_greater_values_are_not_darker(name: str) 
 
 def test_known_values() -> None:
     x = torch.tensor([-2.0, 0.0, 0.25, 1.0, 3.0])
-    assert build_output("clip", A, B)(x).tolist() == [0.0, 0.0, 0.25, 1.0, 1.0]
-    torch.testing.assert_close(build_output("sigmoid", A, B)(x), x.exp() / (1 + x.exp()))
-    torch.testing.assert_close(build_output("tanh", A, B)(x), (2 * x).sigmoid())
-    torch.testing.assert_close(build_output("scaled_tanh", A, B)(x), 0.6 * (x.tanh() + 5 / 6))
+    assert build_head("clip")(x).tolist() == [0.0, 0.0, 0.25, 1.0, 1.0]
+    torch.testing.assert_close(build_head("sigmoid")(x), x.exp() / (1 + x.exp()))
+    torch.testing.assert_close(build_head("tanh")(x), (2 * x).sigmoid())
+    torch.testing.assert_close(build_head("scaled_tanh")(x), 0.6 * (x.tanh() + 5 / 6))
 
 
-def test_clip_has_exactly_no_gradient_outside() -> None:
+def test_clip_has_no_gradient_outside() -> None:
     assert gradient("clip", torch.tensor([-5.0, -1e-3, 0.5, 1.001, 7.0])).tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
 
 
-def test_at_black_and_white_scaled_tanh_has_a_gradient_where_sigmoid_and_tanh_have_lost_theirs() -> None:
+def test_gradients_at_black_and_white() -> None:
     """Compared where each output is as close to black and to white as half a step of 8 bits."""
     near = torch.tensor([0.5, 254.5], dtype=torch.double) / 255
     slopes = {
@@ -87,13 +87,13 @@ def test_at_black_and_white_scaled_tanh_has_a_gradient_where_sigmoid_and_tanh_ha
 @pytest.mark.parametrize(
     ("a", "b"), [(0.6, 1.0), (0.6, 1.2), (0.5, 0.9), (1 / 1.5, 0.5), (1.0, -1.0), (0.5, -2.0), (-1.0, 0.5), (-3, -2)]
 )
-def test_scaled_tanh_refuses_what_does_not_hold_the_range_of_pixels(a: float, b: float) -> None:
+def test_scaled_tanh_refuses_small_ranges(a: float, b: float) -> None:
     with pytest.raises(ParameterError, match=r"a = .* and b = .*choose -1 < b < 1 and a > 1 / \(b \+ 1\)"):
         ScaledTanh(a, b)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_scaled_tanh_refuses_what_is_no_number(wrong: float) -> None:
+def test_scaled_tanh_refuses_non_finite(wrong: float) -> None:
     with pytest.raises(ParameterError):
         ScaledTanh(wrong, 0.5)
     with pytest.raises(ParameterError):
@@ -102,4 +102,4 @@ def test_scaled_tanh_refuses_what_is_no_number(wrong: float) -> None:
 
 def test_an_unknown_output_is_named() -> None:
     with pytest.raises(ParameterError, match="output 'relu': choose one of linear, clip, sigmoid, tanh, scaled_tanh"):
-        build_output("relu", A, B)
+        build_head("relu")

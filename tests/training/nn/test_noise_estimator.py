@@ -1,15 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, LIMITS, MIDDLE, UPPER, smooth_window
 from pellucid.training.nn.noise_estimator import (
+    CAMERA_QUANTILE,
     CELL_PX,
     FAINT,
-    TOO_WEAK,
     NoiseEstimator,
     estimation_error,
     estimation_loss,
+    smooth_patches,
 )
 
 
@@ -19,7 +22,7 @@ def estimator(n_blocks: int = 2, n_channels: int = 3) -> NoiseEstimator:
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_a_map_of_the_images_size_and_more_than_nothing(n_channels: int) -> None:
+def test_map_is_positive_and_of_image_size(n_channels: int) -> None:
     noisy = torch.rand(2, n_channels, 16, 24, dtype=torch.double)
     level = estimator(n_channels=n_channels)(noisy)
     assert level.shape == (2, 1, 16, 24)
@@ -29,7 +32,7 @@ def test_a_map_of_the_images_size_and_more_than_nothing(n_channels: int) -> None
 
 
 @pytest.mark.parametrize("n_blocks", [0, 1, 3])
-def test_nothing_beyond_the_radius_is_seen_and_what_is_within_is(n_blocks: int) -> None:
+def test_receptive_field(n_blocks: int) -> None:
     network = estimator(n_blocks)
     side = 2 * network.radius_px + 2 * CELL_PX
     side += -side % CELL_PX
@@ -42,7 +45,7 @@ def test_nothing_beyond_the_radius_is_seen_and_what_is_within_is(n_blocks: int) 
     assert network.radius_px - CELL_PX < reach <= network.radius_px
 
 
-def test_multiply_adds_are_those_that_hooks_count() -> None:
+def test_macs() -> None:
     network = estimator()
     counted = 0
 
@@ -65,16 +68,16 @@ def test_errors_are_factors() -> None:
         assert float(estimation_error(one, other)) == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_too_weak_costs_more_than_too_strong_where_noise_differs_from_place_to_place() -> None:
+def test_loss_of_uneven_noise_penalizes_underestimates() -> None:
     truth = torch.full((1, 1, 4, 4), 0.1)
     truth[..., 0] = 0.11
     twice = 2 * (truth + FAINT) - FAINT
     assert float(estimation_loss(truth, truth)) == 0
-    assert float(estimation_loss(truth, twice)) == pytest.approx(2 * TOO_WEAK * math.log(2), rel=1e-5)
-    assert float(estimation_loss(twice, truth)) == pytest.approx(2 * (1 - TOO_WEAK) * math.log(2), rel=1e-5)
+    assert float(estimation_loss(truth, twice)) == pytest.approx(2 * CAMERA_QUANTILE * math.log(2), rel=1e-5)
+    assert float(estimation_loss(twice, truth)) == pytest.approx(2 * (1 - CAMERA_QUANTILE) * math.log(2), rel=1e-5)
 
 
-def test_of_even_noise_both_errors_cost_the_same_whatever_its_neighbours_in_the_batch() -> None:
+def test_loss_of_even_noise_is_symmetric() -> None:
     even, uneven = torch.full((1, 1, 4, 4), 0.1), torch.linspace(0.01, 0.2, 16).reshape(1, 1, 4, 4)
     twice = 2 * (even + FAINT) - FAINT
     weak, strong = estimation_loss(even, twice), estimation_loss(twice, even)
@@ -88,4 +91,49 @@ def test_the_loss_is_least_at_its_quantile() -> None:
     truth = torch.linspace(0.01, 0.2, 101)[None, None, None]
     guesses = torch.linspace(0.01, 0.2, 101)
     losses = torch.stack([estimation_loss(guess.expand_as(truth), truth) for guess in guesses])
-    assert int(losses.argmin()) == round(TOO_WEAK * 100)
+    assert int(losses.argmin()) == round(CAMERA_QUANTILE * 100)
+
+
+CELL = AVERAGED * CELL_PX
+
+
+def maps(cells: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(cells.repeat(CELL, 1).repeat(CELL, 2)))[:, None]
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_smooth_patches_is_close_to_inference(n_channels: int, share: float) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.uniform(0.02, 0.03, (1, 60, 60)).astype(np.float32)
+    cells *= rng.random(cells.shape) < share
+    told = smooth_patches(maps(cells), n_channels)
+    small = cells[0].repeat(AVERAGED, 0).repeat(AVERAGED, 1)
+    seen = np.stack([small, np.full_like(small, 1)], axis=2)
+    whole = slice(0, len(small))
+    later = smooth_window(seen, limit=LIMITS[n_channels], kept=(whole, whole))
+    assert told.shape == (1, 1, 60 * CELL, 60 * CELL)
+    assert float(told.max()) == float(told.min())
+    assert float(told[0, 0, 0, 0]) == pytest.approx(float(later.mean()), abs=0.002)
+
+
+def test_smooth_patches_of_uniform_estimates() -> None:
+    cells = np.linspace(0, 0.1, 1600, dtype=np.float32).reshape(1, 40, 40)
+    expected = 0.1 * (MIDDLE + max(UPPER - (1 + BY_CHANCE) * MIDDLE, 0))
+    share, n_times = LIMITS[3]
+    assert expected < 0.1 * share * n_times
+    assert float(smooth_patches(maps(cells), 3).mean()) == pytest.approx(expected, rel=0.01)
+
+
+def test_patches_are_smoothed_independently() -> None:
+    cells = np.stack([np.full((4, 4), level, np.float32) for level in (0.0, 0.05)])
+    told = smooth_patches(maps(cells), 3)
+    assert told.amax((1, 2, 3)).tolist() == pytest.approx([0, 0.05])
+
+
+def test_many_places_learn() -> None:
+    cells = torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0)).numpy()
+    estimate = maps(cells).requires_grad_()
+    smooth_patches(estimate, 3).mean().backward()
+    assert estimate.grad is not None
+    assert int((estimate.grad[0, 0, ::CELL, ::CELL] != 0).sum()) >= 40

@@ -10,23 +10,21 @@ from torch import nn
 
 from pellucid import Denoiser, find_model
 from pellucid.errors import ParameterError
-from pellucid.training.nn.blocks import DecoderBlock, EncoderBlock
+from pellucid.training.nn.blocks import IMAGE_MEAN, IMAGE_STD, DecoderBlock, EncoderBlock
 from pellucid.training.nn.unet import DenoisingAutoencoder
 from pellucid.training.pretrained import read_weights
-from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD
 
 IMAGE_OUTPUTS = ("linear", "clip", "sigmoid", "tanh", "scaled_tanh")
 #: One option changed at a time, and some together.
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"scale": 0.5},
     {"resampling": "block"},
     {"normalization": "batch"},
     {"residual": False},
     {"skip": False},
     {"input_scaling": False},
     *({"output": output} for output in IMAGE_OUTPUTS),
-    {"resampling": "block", "normalization": "batch", "output": "scaled_tanh", "scale": 1.5},
+    {"resampling": "block", "normalization": "batch", "output": "scaled_tanh"},
     {"resampling": "block", "residual": False, "skip": False, "input_scaling": False, "output": "sigmoid"},
 ]
 each_option = pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -65,9 +63,7 @@ LEVELS = [((8,), (2,)), ((8, 16), (1, 1)), ((4, 4, 4), (1, 2, 1))]
     ],
     ids=str,
 )
-def test_nothing_beyond_the_stated_radius_is_seen(
-    widths: tuple[int, ...], depths: tuple[int, ...], options: dict[str, Any]
-) -> None:
+def test_receptive_field(widths: tuple[int, ...], depths: tuple[int, ...], options: dict[str, Any]) -> None:
     """The gradient of one output pixel says which inputs it depends on; tiles are exact because the others do not
     count."""
     torch.manual_seed(0)
@@ -92,7 +88,7 @@ def test_nothing_beyond_the_stated_radius_is_seen(
 
 
 @each_option
-def test_multiply_adds_are_what_the_layers_do(options: dict[str, Any]) -> None:
+def test_macs(options: dict[str, Any]) -> None:
     network = DenoisingAutoencoder(3, (8, 16, 32), (1, 2, 1), **options)
     side, total = 64, 0
 
@@ -108,7 +104,7 @@ def test_multiply_adds_are_what_the_layers_do(options: dict[str, Any]) -> None:
     assert network.macs_per_px == total / side**2
 
 
-def test_counting_leaves_the_network_as_it_was() -> None:
+def test_counting_does_not_change_the_network() -> None:
     network = DenoisingAutoencoder(1, (4, 8), (1, 1), normalization="batch")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert network.macs_per_px > 0
@@ -118,7 +114,7 @@ def test_counting_leaves_the_network_as_it_was() -> None:
         assert torch.equal(value, before[name]), name
 
 
-def test_hooks_on_the_network_are_left_in_place_and_not_called_by_counting() -> None:
+def test_counting_ignores_hooks() -> None:
     network, calls = DenoisingAutoencoder(1, (4,), (1,)), []
     network.head.register_forward_hook(lambda *_: calls.append(1))
     assert network.macs_per_px > 0
@@ -132,7 +128,7 @@ def test_cost_and_reach_of_a_known_size() -> None:
     assert (network.macs_per_px, network.radius_px, network.stride_px) == (103952.0, 51, 8)
 
 
-def test_the_names_of_the_weights_are_those_of_the_shipped_models() -> None:
+def test_weight_names_of_shipped_models() -> None:
     """Models are read back by these names; a change of one makes every model file unreadable."""
     state = DenoisingAutoencoder(3, (8, 16), (1, 2)).state_dict()
     assert {name: tuple(value.shape) for name, value in state.items() if name.endswith("weight")} == {
@@ -163,7 +159,7 @@ def shape_of(weights: dict[str, torch.Tensor]) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.parametrize("model", ["color", "gray"])
-def test_a_shipped_model_in_torch_agrees_with_the_engine_and_with_its_card(model: str) -> None:
+def test_shipped_model_agrees_with_engine_and_card(model: str) -> None:
     weights, card = read_weights(model), find_model(model)
     n_channels = card.channels
     network = DenoisingAutoencoder(n_channels, *shape_of(weights)).eval()
@@ -182,7 +178,7 @@ def test_a_shipped_model_in_torch_agrees_with_the_engine_and_with_its_card(model
 
 
 @pytest.mark.parametrize("resampling", ["convolution", "block"])
-def test_the_skip_connections_are_there_unless_left_out(resampling: Any) -> None:
+def test_skip_connections(resampling: Any) -> None:
     """With the way through the bottom cut, the image still gets through, or nothing does."""
     sigma = torch.full((1, 1, 16, 16), 0.1)
     for skip in (True, False):
@@ -197,18 +193,18 @@ def blocks_of(network: nn.Module) -> list[EncoderBlock]:
     return [module for module in network.modules() if isinstance(module, EncoderBlock)]
 
 
-def test_with_resampling_by_blocks_they_change_resolution_and_there_are_no_more_of_them() -> None:
-    network = DenoisingAutoencoder(3, (4, 6, 8), (1, 2, 3), resampling="block", scale=0.5)
+def test_resampling_by_blocks() -> None:
+    network = DenoisingAutoencoder(3, (4, 6, 8), (1, 2, 3), resampling="block")
     by_convolution = DenoisingAutoencoder(3, (4, 6, 8), (1, 2, 3))
     assert len(blocks_of(network)) == len(blocks_of(by_convolution)) == (1 + 2) * 2 + 3
     assert all(isinstance(step, EncoderBlock) and step.conv1.stride == (2, 2) for step in network.down)
     assert all(isinstance(step, DecoderBlock) for step in network.up)
     projections = [block for block in blocks_of(network) if isinstance(block.projection, nn.Conv2d)]
     assert projections == list(network.down)
-    assert [block.conv1.out_channels for block in network.down if isinstance(block, EncoderBlock)] == [3, 4]
+    assert [block.conv1.out_channels for block in network.down if isinstance(block, EncoderBlock)] == [6, 8]
 
 
-def test_no_block_of_the_shipped_kind_has_a_projection() -> None:
+def test_shipped_blocks_have_no_projection() -> None:
     network = DenoisingAutoencoder(3, (4, 6), (1, 2))
     assert all(isinstance(block.projection, nn.Identity) for block in blocks_of(network))
     plain = DenoisingAutoencoder(3, (4, 6), (1, 2), residual=False)
@@ -216,7 +212,7 @@ def test_no_block_of_the_shipped_kind_has_a_projection() -> None:
 
 
 @pytest.mark.parametrize("output", ["noise", *IMAGE_OUTPUTS])
-def test_the_image_and_the_noise_sum_to_the_input(output: str) -> None:
+def test_image_plus_residual_is_input(output: str) -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, (4, 8), (1, 1), output=output)
     noisy, sigma = inputs(3, 8)
@@ -224,7 +220,7 @@ def test_the_image_and_the_noise_sum_to_the_input(output: str) -> None:
 
 
 @pytest.mark.parametrize("output", IMAGE_OUTPUTS)
-def test_the_image_starts_gray_and_wherever_the_last_bias_is_set(output: str) -> None:
+def test_image_output_starts_gray(output: str) -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, (8, 8), (1, 1), output=output)
     noisy, sigma = inputs(3, 16)
@@ -238,13 +234,13 @@ def test_the_image_starts_gray_and_wherever_the_last_bias_is_set(output: str) ->
     assert stuck == (output == "clip")
 
 
-def test_a_network_that_gives_the_noise_starts_close_to_leaving_the_image() -> None:
+def test_noise_output_starts_near_zero() -> None:
     torch.manual_seed(0)
     network = DenoisingAutoencoder(3, (8, 8), (1, 1))
     assert network(*inputs(3, 16)).abs().max() < 0.3
 
 
-def test_input_scaling_brings_the_image_to_zero_mean_and_unit_deviation() -> None:
+def test_input_scaling() -> None:
     seen: list[torch.Tensor] = []
     noisy, sigma = inputs(1, 16)
     for scaled in (True, False):
@@ -266,7 +262,6 @@ def test_input_scaling_brings_the_image_to_zero_mean_and_unit_deviation() -> Non
         ({"resampling": "bilinear"}, "resampling 'bilinear': choose"),
         ({"normalization": "layer"}, "normalization 'layer': choose"),
         ({"output": "relu"}, "output 'relu': choose"),
-        ({"output": "scaled_tanh", "tanh_scale": 0.5}, "a = 0.5 and b = 0.8"),
     ],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:

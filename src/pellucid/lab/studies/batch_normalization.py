@@ -103,7 +103,7 @@ def activation_scales(network: DenoisingAutoencoder, batch: Batch) -> list[float
     for layer in shadow.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer is not shadow.head:
             layer.register_forward_pre_hook(record)
-    shadow(batch["noisy"], batch["sigma"])
+    shadow(batch["noisy"], batch["cond_sigma"])
     return scales
 
 
@@ -166,7 +166,7 @@ def _denoise(module: DenoisingModule, noisy: Image, batch_size: int, sigma: floa
     """Denoise tiles (N, S, S, 3) in batches, in the module's current mode; the result is clipped."""
     batches = torch.split(torch.from_numpy(noisy).permute(0, 3, 1, 2), batch_size)
     denoised = [
-        module.denoise({"noisy": one, "clean": one, "sigma": torch.full_like(one[:, :1], sigma / 255)})
+        module.denoise({"noisy": one, "clean": one, "cond_sigma": torch.full_like(one[:, :1], sigma / 255)})
         for one in batches
     ]
     clipped: Image = torch.cat(denoised).permute(0, 2, 3, 1).clamp(0, 1).numpy()

@@ -64,7 +64,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         n_steps=settings["n_steps"],
         network={"widths": settings["widths"], "input_scaling": settings["scale"] == _SCALED},
         data={"patch_px": settings["patch_px"]},
-        optimizer={"lr": settings["rate"], "n_warmup": settings["n_warmup"]},
+        optimizer={"lr": settings["rate"], "warmup_steps": settings["n_warmup"]},
     )
     inputs: list[tuple[float, float]] = []
     psnr: list[float] = []

@@ -20,7 +20,7 @@ from pellucid.lab.quadratic import (
 from pellucid.lab.statistics import difference_of, judge, mean_of
 from pellucid.lab.studies.gradient_descent import convergence_table
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, Study, Verdict
-from pellucid.training.momentum import Momentum
+from pellucid.training.optim import Momentum
 
 _PATH = {"part": "path", "eps": 0.02, "rate": 1.9, "n_steps": 60}
 _NOISE = {"part": "noise", "eps": 0.02, "effective_rate": 0.5, "noise": 0.3}

@@ -63,7 +63,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         "lr": settings["rate"],
         "momentum": settings["momentum"],
         "clip_norm": _NO_CLIPPING,
-        "n_warmup": max(1, settings["n_steps"] // 50),
+        "warmup_steps": max(1, settings["n_steps"] // 50),
     }
     tables = {name: settings[name] for name in ("network", "data") if name in settings}
     recipe = small_recipe(seed=arm.seed, n_steps=settings["n_steps"], optimizer=optimizer, **tables)

@@ -21,8 +21,7 @@ from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, 
 from pellucid.lab.training import Image, add_noise, fit, noisy_batch, small_recipe, validation_psnr
 from pellucid.training.datasets import Batch
 from pellucid.training.module import DenoisingModule
-from pellucid.training.nn.heads import Clip, build_output
-from pellucid.training.recipe import NetworkRecipe
+from pellucid.training.nn.heads import Clip, ScaledTanh, build_head
 
 _OUTPUTS: dict[str, tuple[str, bool]] = {
     "linear": ("linear", False),
@@ -76,7 +75,7 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         n_steps=settings["n_steps"],
         network={"widths": settings["widths"], "output": _OUTPUTS[settings["output"]][0]},
         data={"patch_px": settings["patch_px"]},
-        optimizer={"n_warmup": settings["n_warmup"]},
+        optimizer={"warmup_steps": settings["n_warmup"]},
         range_penalty=settings["penalty"],
     )
     gradients = GradientRecorder(settings["near"])
@@ -164,7 +163,7 @@ def _measure(module: DenoisingModule, images: Sequence[Pixels], near: float) -> 
 def _output(module: DenoisingModule, noisy: Image) -> Image:
     """Return the network's output without further clipping."""
     batch = noisy_batch(noisy, _SIGMA)
-    output: Image = module.network.image(batch["noisy"], batch["sigma"])[0].permute(1, 2, 0).numpy()
+    output: Image = module.network.image(batch["noisy"], batch["cond_sigma"])[0].permute(1, 2, 0).numpy()
     return output
 
 
@@ -199,10 +198,10 @@ def _figures(results: Results) -> dict[str, CaptionedFigure]:
 
 
 def _draw_activations() -> CaptionedFigure:
-    a, b = (NetworkRecipe.model_fields[name].default for name in ("tanh_scale", "tanh_offset"))
+    a, b = ScaledTanh().a, ScaledTanh().b
     figure, (maps, slopes, against) = new_figure(1, 3, height_in=3.4)
     for name, index in _STYLES.items():
-        output = build_output(name.replace(" ", "_"), a, b)
+        output = build_head(name.replace(" ", "_"))
         # Relative to the input of middle gray, so that all curves cross in one point.
         x = torch.linspace(-3, 3, 601, dtype=torch.float64, requires_grad=True)
         y = output(x + output.middle)

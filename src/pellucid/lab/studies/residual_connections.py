@@ -21,7 +21,7 @@ from pellucid.lab.plots import (
 from pellucid.lab.statistics import difference_of, judge, mean_of, subtract
 from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
 from pellucid.lab.training import fit, small_recipe, validation_psnr
-from pellucid.training.datasets import Batch, soil_images
+from pellucid.training.datasets import Batch, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.nn.blocks import EncoderBlock
 from pellucid.training.recipe import Recipe
@@ -97,7 +97,7 @@ def _norms_at_start(recipe: Recipe, photographs: Photographs, *, he: bool) -> li
         for block in encoder_blocks(module):
             for convolution in (block.conv1, block.conv2):
                 nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    batch = soil_images(photographs.train, recipe).batch(0, recipe.data.batch_size)
+    batch = patch_sampler(photographs.train, recipe).batch(0, recipe.data.batch_size)
     return gradient_norms(module, batch)
 
 

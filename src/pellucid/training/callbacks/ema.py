@@ -1,8 +1,4 @@
-"""The average of the weights over the run's recent past, which is what is validated and exported.
-
-The weights after each step enter; their exponential moving average is kept beside them. It knows nothing of what the
-weights are for.
-"""
+"""Exponential moving average of the weights, which is what is validated and exported."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,20 +7,15 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+EMA_DECAY = 0.999
 Tensors = Any
 
 
-def average_with_warmup(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    r"""Make an update of averages: :math:`\bar\theta \leftarrow d\bar\theta + (1 - d)\theta`.
+def ema_update(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    r"""Make the update :math:`\bar\theta \leftarrow d\bar\theta + (1 - d)\theta` of a list of averages.
 
-    The decay d after n updates is ``min(decay, (1 + n) / (10 + n))``, so that the random weights of the start are soon
-    forgotten (the warm-up of TensorFlow's ``ExponentialMovingAverage``). Whole numbers, such as batch normalisation's
-    count of batches, have no average: the latest stands.
-
-    Parameters
-    ----------
-    decay : float
-        In [0, 1).
+    After n updates d is ``min(decay, (1 + n) / (10 + n))``, so that random initial weights are soon forgotten (as in
+    TensorFlow's ``ExponentialMovingAverage``). Integers, such as batch normalization's counters, are copied.
     """
 
     @torch.no_grad()
@@ -38,24 +29,18 @@ def average_with_warmup(decay: float) -> Callable[[Tensors, Tensors, Tensor | in
     return update
 
 
-class WeightAverage(WeightAveraging):  # type: ignore[misc]
-    """Keeps the exponential moving average of the weights; Lightning validates and ends with it.
+class WeightEMA(WeightAveraging):  # type: ignore[misc]
+    """Keeps the averages; Lightning validates with them."""
 
-    Parameters
-    ----------
-    decay : float
-        In [0, 1).
-    """
-
-    def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=average_with_warmup(decay))
+    def __init__(self, decay: float = EMA_DECAY) -> None:
+        super().__init__(multi_avg_fn=ema_update(decay))
 
     @property
     def averages(self) -> dict[str, Tensor]:
-        """The averages by their names in the module that is trained, once a fit has begun.
+        """The averages by name in the module, once a fit has begun.
 
-        The module itself holds them only after a fit that took a step: one resumed at its end leaves the last weights.
+        The module itself holds them only after a fit of at least one step.
         """
-        assert self._average_model is not None, "ask after the fit has begun"  # noqa: S101 (a caller's bug)
+        assert self._average_model is not None, "the fit has not begun"  # noqa: S101 (a caller's bug)
         state: dict[str, Tensor] = self._average_model.module.state_dict()
         return state

@@ -1,8 +1,4 @@
-"""Watches each step of a run: whether the loss is still a number, and whether someone has asked to stop.
-
-Losses and signals enter; a mean loss, a flag and an error leave. With several processes all see the same of both after
-each step, since one that stopped alone would leave the others waiting for it for ever. It knows nothing of files.
-"""
+"""Abort on a non-finite loss; stop gracefully on signals."""
 
 import math
 import signal
@@ -16,85 +12,79 @@ import torch
 from pellucid.errors import TrainingError
 
 
-class Stopped(Exception):  # noqa: N818 (nothing is wrong: a stop was asked for, and the run can go on)
-    """A run has stopped because it was asked to, with a checkpoint of its last step.
+class StopRequested(Exception):  # noqa: N818 (not an error: the run can be resumed)
+    """A run has stopped on a signal, with a checkpoint of its last step."""
 
-    Attributes
-    ----------
-    n_steps : int
-        Steps taken.
-    """
-
-    def __init__(self, n_steps: int) -> None:
-        super().__init__(f"stopped after step {n_steps}")
-        self.n_steps = n_steps
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
 
 
-class StepWatch(pl.Callback):  # type: ignore[misc]
-    """Ends a run whose loss is not finite, and takes note of SIGINT and SIGTERM.
+class GracefulStop(pl.Callback):  # type: ignore[misc]
+    """Shares loss and stop requests between the processes after each step, so that all stop together.
 
-    The first signal asks for a stop at the end of the step, the second one interrupts at once.
+    The first SIGINT or SIGTERM requests a stop at the end of the step, the second interrupts at once.
 
     Parameters
     ----------
     remedy : callable
-        Gives the end of the error's message.
+        Returns the end of the message about a non-finite loss.
 
     Attributes
     ----------
     loss : float
-        Of the last step, the mean over all processes; NaN before the first.
-    is_stopping : bool
-        A stop was asked for, in any of the processes.
+        Of the last step, averaged over all processes; NaN before the first.
+    is_requested : bool
+        A stop was requested in any process.
     """
 
     def __init__(self, remedy: Callable[[], str]) -> None:
         self.remedy = remedy
-        self.loss, self.is_stopping = math.nan, False
-        self._is_asked = False
+        self.loss, self.is_requested = math.nan, False
+        self._has_signal = False
         self._former: dict[int, Any] = {}
 
     def on_train_start(self, *_: Any) -> None:
-        """Take over the signals; Lightning has set its own by now, which would talk to the other processes."""
+        """Install the signal handlers, over those of Lightning, which communicate between processes."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Whoever starts a run in the background may have interrupts ignored.
+            # Background jobs of a shell ignore interrupts.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._former[number] = signal.signal(number, self._ask)
+                self._former[number] = signal.signal(number, self._handle)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        """Share loss and wish to stop between the processes, and look at both.
+        """Share loss and stop requests.
 
         Raises
         ------
         TrainingError
             The loss is NaN or infinite.
         """
-        told = torch.tensor([float(outputs["loss"]), float(self._is_asked)], dtype=torch.float64)
+        shared = torch.tensor([float(outputs["loss"]), float(self._has_signal)], dtype=torch.float64)
         if trainer.world_size > 1:
-            torch.distributed.all_reduce(told)
-            told[0] /= trainer.world_size
-            # Over the loss of this process's own share, which the step has recorded.
-            module.log("loss", told[0].float())
-        self.loss, self.is_stopping = float(told[0]), bool(told[1])
+            torch.distributed.all_reduce(shared)
+            shared[0] /= trainer.world_size
+            # Replaces the loss that the step has logged, which is this process's own.
+            module.log("loss", shared[0].float())
+        self.loss, self.is_requested = float(shared[0]), bool(shared[1])
         if not math.isfinite(self.loss):
             raise TrainingError(f"the loss became {self.loss} at step {trainer.global_step}; {self.remedy()}")
 
     def on_train_end(self, *_: Any) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Restore the signal handlers."""
+        self._restore()
 
     def on_exception(self, *_: Any) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Restore the signal handlers."""
+        self._restore()
 
-    def _ask(self, *_: Any) -> None:
-        if self._is_asked:
+    def _handle(self, *_: Any) -> None:
+        if self._has_signal:
             raise KeyboardInterrupt
-        self._is_asked = True
+        self._has_signal = True
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former.clear()

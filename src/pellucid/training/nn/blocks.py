@@ -1,8 +1,6 @@
-"""The parts that a denoising autoencoder is composed of.
+"""Building blocks of the networks: residual encoder and decoder blocks, resampling and normalization.
 
-A feature map ``(N, C, H, W)`` enters and a feature map leaves. The blocks know nothing of noise, of images or of
-how they are stacked. All are local once trained: convolutions and pointwise maths only, so that a tiled image equals
-a whole one. (Batch normalization looks at the whole batch in training mode, and is pointwise in evaluation mode.)
+All are local once trained: convolutions and pointwise maths only, so that a tiled image equals a whole one.
 """
 
 from typing import Literal
@@ -15,8 +13,10 @@ from pellucid.errors import ParameterError
 Normalization = Literal["none", "batch"]
 Resampling = Literal["convolution", "block"]
 
-#: Scale at which the learned part of a residual block starts, relative to the usual one.
-LEARNED_START = 0.1
+#: Mean and standard deviation of natural images in [0, 1], by which the input is scaled.
+IMAGE_MEAN, IMAGE_STD = 0.45, 0.25
+#: Initial scale of the learned part of a residual block, relative to torch's default.
+RESIDUAL_INIT_SCALE = 0.1
 
 
 def normalize(kind: Normalization, n_channels: int) -> nn.Module:
@@ -25,10 +25,9 @@ def normalize(kind: Normalization, n_channels: int) -> nn.Module:
     .. math:: O_k = \gamma_k U_k + \beta_k, \qquad U_k = (I_k - m_k) / \sqrt{s_k^2 + \epsilon}
 
     for each channel k. In training mode, m and s are the mean and the standard deviation of the batch; in evaluation
-    mode they are constants, averaged over the batches that were seen in training (Ioffe and Szegedy, "Batch
-    Normalization", ICML 2015). Which of the two holds is told by ``network.train()`` and ``network.eval()``.
+    mode they are running averages over the training batches (Ioffe and Szegedy, "Batch Normalization", ICML 2015).
 
-    (The lecture has :math:`s_k + \epsilon` below the line.)
+    (The lecture has :math:`s_k + \epsilon` in the denominator.)
 
     Raises
     ------
@@ -43,34 +42,32 @@ def normalize(kind: Normalization, n_channels: int) -> nn.Module:
 
 
 class EncoderBlock(nn.Module):
-    r"""Two convolutions around a rectifier, added to the input; with a stride, it lowers the resolution.
+    r"""Residual block of two convolutions; with a stride, it lowers the resolution.
 
     .. math:: B_{w+1} = V_w(B_w) + L_w(B_w), \qquad L_w = \mathrm{norm} \circ \mathrm{conv}_{3\times3} \circ
         \mathrm{ReLU} \circ \mathrm{norm} \circ \mathrm{conv}_{3\times3}
 
-    :math:`V_w` is the identity, which carries the gradient past the convolutions unchanged. Where the output differs
-    in size from the input, it is a projection: a 1x1 convolution with the block's stride (He et al., "Deep Residual
-    Learning", CVPR 2016, option B). No rectifier follows the sum, so that the identity holds through a stack (He et
-    al., "Identity Mappings", ECCV 2016).
+    :math:`V_w` is the identity, or a 1x1 convolution with the block's stride where the size changes (He et al., "Deep
+    Residual Learning", CVPR 2016, option B). No ReLU follows the sum, so that the identity carries the gradient
+    through a stack (He et al., "Identity Mappings", ECCV 2016).
 
     :math:`L_w` starts at a tenth of its usual scale, so that a stack of blocks starts close to the identity (Zhang et
-    al., "Fixup Initialization", ICLR 2019, starts it at zero): by its second convolution or, where that is
-    normalized and its scale of no effect, by the second normalization's gamma.
+    al., "Fixup Initialization", ICLR 2019, starts it at zero): in the second convolution or, where that is
+    normalized, in the second normalization's gamma.
 
-    A plain block, ``residual=False``, is :math:`B_{w+1} = \mathrm{ReLU}(L_w(B_w))` from the usual scale. It needs the
-    last rectifier, or else its second convolution and the next block's first would be one linear map.
+    A plain block, ``residual=False``, is :math:`B_{w+1} = \mathrm{ReLU}(L_w(B_w))` at the usual scale; without the last
+    ReLU its second convolution and the next block's first would be one linear map.
 
     Parameters
     ----------
     n_in, n_hidden, n_out : int
-        Channels of the input, between the two convolutions, and of the output: the lecture's "in, scale, out", its
-        "scale" read as how wide the block is inside.
+        Channels of the input, between the two convolutions, and of the output: the lecture's "in, scale, out".
     stride : int
-        ``(N, n_in, H, W)`` becomes ``(N, n_out, H / stride, W / stride)``.
+        (N, n_in, H, W) becomes (N, n_out, H / stride, W / stride).
     normalization : {'none', 'batch'}
-        What follows each convolution. Convolutions before batch normalization have no bias: its beta is one.
+        Layer after each convolution. Convolutions before batch normalization have no bias.
     residual : bool
-        Whether :math:`V_w` is there.
+        Add :math:`V_w`.
 
     Raises
     ------
@@ -99,10 +96,10 @@ class EncoderBlock(nn.Module):
             same_size = n_in == n_out and stride == 1
             self.projection = nn.Identity() if same_size else nn.Conv2d(n_in, n_out, 1, stride=stride)
             with torch.no_grad():
-                (self.conv2 if bias else self.norm2).get_parameter("weight").mul_(LEARNED_START)
+                (self.conv2 if bias else self.norm2).get_parameter("weight").mul_(RESIDUAL_INIT_SCALE)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(N, n_in, H, W)`` to ``(N, n_out, H / stride, W / stride)``."""
+        """Map (N, n_in, H, W) to (N, n_out, H / stride, W / stride)."""
         hidden = torch.relu(self.norm1(self.conv1(features)))
         learned: Tensor = self.norm2(self.conv2(hidden))
         if self.projection is None:
@@ -112,18 +109,17 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    r"""Doubles the resolution, and then does what an encoder block does.
+    r"""Residual block that doubles the resolution.
 
     .. math:: B_{w+1} = V_w(B_w) + L_w(V_w(B_w))
 
-    :math:`V_w` is a transposed 2x2 convolution: it brings the input to the output's resolution and channels, so it is
-    the projection, and no second one is needed. :math:`L_w` is the encoder block's. With ``residual=False``
+    :math:`V_w` is a transposed 2x2 convolution, :math:`L_w` that of :class:`EncoderBlock`. With ``residual=False``
     :math:`B_{w+1} = \mathrm{ReLU}(L_w(V_w(B_w)))`.
 
     Parameters
     ----------
     n_in, n_hidden, n_out, normalization, residual
-        As of :class:`EncoderBlock`.
+        See :class:`EncoderBlock`.
 
     Raises
     ------
@@ -145,16 +141,16 @@ class DecoderBlock(nn.Module):
         self.block = EncoderBlock(n_out, n_hidden, n_out, normalization=normalization, residual=residual)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(N, n_in, H, W)`` to ``(N, n_out, 2H, 2W)``."""
+        """Map (N, n_in, H, W) to (N, n_out, 2H, 2W)."""
         doubled: Tensor = self.block(self.upsample(features))
         return doubled
 
 
 def downsample(n_in: int, n_out: int) -> nn.Conv2d:
-    """Halve the resolution: ``(N, n_in, H, W)`` to ``(N, n_out, H/2, W/2)`` by a strided 2x2 convolution."""
+    """Halve the resolution by a strided 2x2 convolution: (N, n_in, H, W) to (N, n_out, H/2, W/2)."""
     return nn.Conv2d(n_in, n_out, 2, stride=2)
 
 
 def upsample(n_in: int, n_out: int) -> nn.ConvTranspose2d:
-    """Double the resolution: ``(N, n_in, H, W)`` to ``(N, n_out, 2H, 2W)`` by a transposed 2x2 convolution."""
+    """Double the resolution by a transposed 2x2 convolution: (N, n_in, H, W) to (N, n_out, 2H, 2W)."""
     return nn.ConvTranspose2d(n_in, n_out, 2, stride=2)

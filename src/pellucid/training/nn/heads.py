@@ -1,8 +1,6 @@
-"""What brings a network's last values to the range of an image.
+"""Output activations: pointwise maps from the network's last values to pixel values in [0, 1].
 
-Values of any size enter, in a tensor of any shape; the same shape leaves, its values mapped one by one. The maps know
-nothing of the network that made the values. Pixels are in [0, 1]; what matters of a map is not only where its values
-lie but whether the gradient lets training bring back those that are wrong.
+They differ in their range, and in whether the gradient can bring back values that are wrong.
 """
 
 import math
@@ -15,29 +13,27 @@ from pellucid.errors import ParameterError
 
 
 class Linear(nn.Module):
-    r"""Leave the values as they are.
+    r"""Identity, with all numbers as its range and gradient 1 everywhere.
 
     .. math:: f(x) = x
 
-    Range: all numbers, so that values out of [0, 1] must be learned away (`losses.out_of_range`). The gradient is 1
-    everywhere.
+    Values outside [0, 1] can be penalized instead; see :func:`pellucid.training.losses.out_of_range`.
     """
 
-    #: The value that is mapped to middle gray, 0.5.
+    #: The input that is mapped to middle gray, 0.5.
     middle: ClassVar[float] = 0.5
 
     def forward(self, values: Tensor) -> Tensor:
-        """Give the values back."""
+        """Map any shape to itself."""
         return values
 
 
 class Clip(nn.Module):
-    r"""Clip to [0, 1] by two rectifiers.
+    r"""Clip to [0, 1] by two ReLUs.
 
     .. math:: f(x) = \mathrm{ReLU}(x) - \mathrm{ReLU}(x - 1)
 
-    Range: [0, 1]. The gradient is 1 inside it and exactly 0 outside, so that nothing pushes a value back that has
-    left it: a pixel that starts outside stays there. Here to show that.
+    The gradient is 1 inside the range and 0 outside: a pixel outside stays there. Included to show that.
     """
 
     middle: ClassVar[float] = 0.5
@@ -48,12 +44,11 @@ class Clip(nn.Module):
 
 
 class Sigmoid(nn.Module):
-    r"""Squeeze all numbers into (0, 1).
+    r"""Logistic sigmoid, with range (0, 1).
 
     .. math:: f(x) = e^x / (1 + e^x)
 
-    Range: (0, 1), in floating point [0, 1]. The gradient is f(1 - f), at most 1/4, and fades where the output comes
-    close to black or white.
+    The gradient f(1 - f) is at most 1/4 and vanishes close to black and white.
     """
 
     middle: ClassVar[float] = 0.0
@@ -64,12 +59,11 @@ class Sigmoid(nn.Module):
 
 
 class Tanh(nn.Module):
-    r"""Squeeze all numbers into (0, 1) by the hyperbolic tangent.
+    r"""Hyperbolic tangent, scaled to the range (0, 1).
 
     .. math:: f(x) = (\tanh x + 1) / 2
 
-    Range: (0, 1), in floating point [0, 1]. It is the sigmoid of 2x: the gradient is 2f(1 - f), at most 1/2, and
-    fades where the output comes close to black or white.
+    It is the sigmoid of 2x: the gradient 2f(1 - f) is at most 1/2 and vanishes close to black and white.
     """
 
     middle: ClassVar[float] = 0.0
@@ -80,13 +74,13 @@ class Tanh(nn.Module):
 
 
 class ScaledTanh(nn.Module):
-    r"""Squeeze all numbers into a range somewhat larger than [0, 1].
+    r"""Hyperbolic tangent, scaled to a range somewhat larger than [0, 1].
 
     .. math:: f(x) = a(\tanh x + b)
 
-    Range: (a(b - 1), a(b + 1)), which holds [0, 1] inside it if -1 < b < 1 and a > 1 / (b + 1). The gradient is
-    a(1 - (f/a - b)^2): it fades only at the ends of the range, and is not small at black and at white. What lies out
-    of [0, 1] is left to a penalty (`losses.out_of_range`).
+    The range (a(b - 1), a(b + 1)) contains [0, 1] if -1 < b < 1 and a > 1 / (b + 1). The gradient a(1 - (f/a - b)^2)
+    vanishes only at the ends of the range, and not at black and white. Values outside [0, 1] are left to a penalty;
+    see :func:`pellucid.training.losses.out_of_range`.
 
     Parameters
     ----------
@@ -98,12 +92,12 @@ class ScaledTanh(nn.Module):
     Raises
     ------
     ParameterError
-        The range does not hold [0, 1] inside it.
+        The range does not contain [0, 1].
     """
 
-    def __init__(self, a: float, b: float) -> None:
+    def __init__(self, a: float = 0.6, b: float = 5 / 6) -> None:
         super().__init__()
-        # The lecture leaves -1 < b unsaid: below it, a > 1 / (b + 1) is no bound on a.
+        # The lecture omits -1 < b, without which a > 1 / (b + 1) is no bound on a.
         if not (-1 < b < 1 and a * (b + 1) > 1 and math.isfinite(a)):
             raise ParameterError(
                 f"a = {a:g} and b = {b:g} of a(tanh(x) + b): choose -1 < b < 1 and a > 1 / (b + 1), as in 0.6 and 5/6"
@@ -116,31 +110,24 @@ class ScaledTanh(nn.Module):
         return self.a * (torch.tanh(values) + self.b)
 
 
-Output = Linear | Clip | Sigmoid | Tanh | ScaledTanh
-_PLAIN: dict[str, type[Linear | Clip | Sigmoid | Tanh]] = {
+Head = Linear | Clip | Sigmoid | Tanh | ScaledTanh
+HEADS: dict[str, type[Linear | Clip | Sigmoid | Tanh | ScaledTanh]] = {
     "linear": Linear,
     "clip": Clip,
     "sigmoid": Sigmoid,
     "tanh": Tanh,
+    "scaled_tanh": ScaledTanh,
 }
 
 
-def build_output(name: str, a: float, b: float) -> Output:
-    """Make an output by its name.
-
-    Parameters
-    ----------
-    name : {'linear', 'clip', 'sigmoid', 'tanh', 'scaled_tanh'}
-    a, b : float
-        Of :class:`ScaledTanh`; no other output has them.
+def build_head(name: str) -> Head:
+    """Make an output activation by its name in recipes.
 
     Raises
     ------
     ParameterError
-        An unknown name, or `a` and `b` that do not fit.
+        Unknown name.
     """
-    if name == "scaled_tanh":
-        return ScaledTanh(a, b)
-    if name not in _PLAIN:
-        raise ParameterError(f"output '{name}': choose one of {', '.join([*_PLAIN, 'scaled_tanh'])}")
-    return _PLAIN[name]()
+    if name not in HEADS:
+        raise ParameterError(f"output '{name}': choose one of {', '.join(HEADS)}")
+    return HEADS[name]()

@@ -1,32 +1,29 @@
-"""The noise estimator: a small network that sees how strong the noise in an image is, and where.
-
-A noisy image ``(N, C, H, W)`` enters, a map of the noise's standard deviation ``(N, 1, H, W)`` leaves. It knows nothing
-of how noise is taken out.
-"""
+"""The noise estimator: a small network that maps a noisy image to its local noise level."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_unshuffle, softplus
+from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle, relu, softplus
 
-from pellucid.training.nn.blocks import EncoderBlock
-from pellucid.training.scaling import IMAGE_MEAN, IMAGE_STD
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, LIMITS, MIDDLE, UPPER
+from pellucid.training.nn.blocks import IMAGE_MEAN, IMAGE_STD, EncoderBlock
 
-#: Pixels of the image along each side of a value of the map.
+#: Side of the square of pixels that share a value of the map.
 CELL_PX = 4
-#: What the last layer's zero stands for, divided by ln 2: noise of 11 on the 0..255 scale.
+#: An output of zero before the softplus is a sigma of ln 2 times this: 11 on the 0..255 scale.
 SOFTPLUS_SCALE = 1 / 16
-#: Of two errors that are alike as factors, so much weighs the one that calls a camera's noise too weak; the other, the
-#: rest. Of noise that is alike everywhere, white or none, both weigh the same.
-TOO_WEAK = 0.8
-#: Noise weaker than this makes little difference to anyone; on the [0, 1] scale.
+#: Quantile of the loss for camera noise: underestimates cost this much, overestimates the rest.
+CAMERA_QUANTILE = 0.8
+#: Added to sigma in logarithms: weaker noise hardly matters.
 FAINT = 1 / 255
+#: Quantiles of a patch are means over the estimates up to this share before and after, so that more of them learn.
+QUANTILE_BAND = 0.05
 
 
 class NoiseEstimator(nn.Module):
-    """Residual blocks at a quarter of the image's resolution, whose last layer gives the noise's strength.
+    """Residual blocks at a quarter of the image's resolution.
 
-    The image is folded (pixel-unshuffle), so that the first layer still sees every pixel: noise is told from texture by
-    how neighbours differ. All is convolution, so that a tiled image gets the map of the whole one.
+    The image is folded (pixel-unshuffle), so that the first layer sees every pixel: neighbouring pixels are what tells
+    noise from texture. All layers are convolutions, so that the map of a tiled image equals that of the whole one.
 
     Parameters
     ----------
@@ -38,8 +35,7 @@ class NoiseEstimator(nn.Module):
 
     References
     ----------
-    Guo et al., "Toward Convolutional Blind Denoising of Real Photographs" (CBDNet), CVPR 2019: an estimator beside the
-    denoiser, whose map the denoiser is told.
+    Guo et al., "Toward Convolutional Blind Denoising of Real Photographs" (CBDNet), CVPR 2019.
     """
 
     def __init__(self, n_channels: int, width: int, n_blocks: int) -> None:
@@ -56,7 +52,7 @@ class NoiseEstimator(nn.Module):
 
     @property
     def radius_px(self) -> int:
-        """Farthest pixel, counted along an axis, on which a value of the map can depend (an upper bound)."""
+        """Upper bound of the receptive field's radius, along an axis."""
         n_convolutions = sum(isinstance(layer, nn.Conv2d) for layer in self.modules())
         return n_convolutions * CELL_PX + CELL_PX - 1
 
@@ -67,7 +63,7 @@ class NoiseEstimator(nn.Module):
         return sum(kernels) / CELL_PX**2
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Estimate the noise's standard deviation.
+        """Estimate the standard deviation of the noise.
 
         Parameters
         ----------
@@ -76,7 +72,7 @@ class NoiseEstimator(nn.Module):
         Returns
         -------
         Tensor, shape (N, 1, H, W)
-            On the same scale, more than 0; alike within each cell of 4x4 pixels.
+            On the same scale, above 0; constant within each cell of 4x4 pixels.
         """
         features = self.head(pixel_unshuffle((noisy - IMAGE_MEAN) / IMAGE_STD, CELL_PX))
         coarse = SOFTPLUS_SCALE * softplus(self.tail(torch.relu(self.blocks(features))))
@@ -84,37 +80,59 @@ class NoiseEstimator(nn.Module):
 
 
 def estimation_error(estimate: Tensor, truth: Tensor) -> Tensor:
-    r"""Mean over the pixels of how far the estimate is off, as a factor.
+    r"""Mean absolute log ratio of two sigma maps (N, 1, H, W), [0, 1] scale: for small errors, the relative error.
 
     .. math:: \left| \ln \frac{\hat\sigma + \epsilon}{\sigma + \epsilon} \right|
 
-    with :math:`\epsilon` = :data:`FAINT`: for small errors it is the relative error.
-
-    Parameters
-    ----------
-    estimate, truth : Tensor, shape (N, 1, H, W)
-        Standard deviations on the [0, 1] scale.
+    with :math:`\epsilon` = :data:`FAINT`.
     """
     return torch.log((estimate + FAINT) / (truth + FAINT)).abs().mean()
 
 
 def estimation_loss(estimate: Tensor, truth: Tensor) -> Tensor:
-    r"""Loss of a noise estimator: :func:`estimation_error`, in which a camera's noise called too weak weighs more.
+    r"""Quantile loss of a noise estimator, for sigma maps (N, 1, H, W), [0, 1] scale.
 
     .. math:: 2 \max(-\tau r, (1 - \tau) r), \qquad r = \ln \frac{\hat\sigma + \epsilon}{\sigma + \epsilon}
 
-    with :math:`\tau` = :data:`TOO_WEAK` where the truth differs from place to place, and a half where it is alike all
-    over a patch. Where noise is plain to see, it makes no difference. Where it could be texture, the estimate of a
-    camera's becomes the value that is too small once in five times, for a denoiser suffers more from noise that it was
-    not told of (Guo et al., CVPR 2019, sec. 3.3 and eq. 4); that of white noise stays the middle one. The loss of a
-    quantile: Koenker and Bassett, "Regression Quantiles", Econometrica 1978.
-
-    Parameters
-    ----------
-    estimate, truth : Tensor, shape (N, 1, H, W)
-        Standard deviations on the [0, 1] scale.
+    with :math:`\tau` = :data:`CAMERA_QUANTILE` where the truth varies over the patch, as of camera noise, and one half
+    where it is constant. Where noise could be texture, the estimate of camera noise becomes a high quantile, since
+    underestimates harm a denoiser more (Guo et al., CVPR 2019, sec. 3.3 and eq. 4). Koenker and Bassett, "Regression
+    Quantiles", Econometrica 1978.
     """
     ratio = torch.log((estimate + FAINT) / (truth + FAINT))
     is_even = truth.amax((2, 3), keepdim=True) == truth.amin((2, 3), keepdim=True)
-    quantile = torch.where(is_even, 0.5, TOO_WEAK)
+    quantile = torch.where(is_even, 0.5, CAMERA_QUANTILE)
     return 2 * torch.maximum(-quantile * ratio, (1 - quantile) * ratio).mean()
+
+
+def smooth_patches(estimate: Tensor, n_channels: int) -> Tensor:
+    r"""Smooth the sigma map of each patch, differentiably, as the noise map of a whole image is at inference.
+
+    .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
+
+    in the notation of :mod:`pellucid.inference.noise_map`, each quantile being a mean over :data:`QUANTILE_BAND`, and
+    without the bound of flat areas.
+
+    Parameters
+    ----------
+    estimate : Tensor, shape (N, 1, H, W), float
+        H and W at least ``AVERAGED * CELL_PX``.
+    n_channels : int
+        Of the image, 1 or 3.
+
+    Returns
+    -------
+    Tensor, shape (N, 1, H, W)
+        Constant over each patch.
+    """
+    ordered = avg_pool2d(estimate, AVERAGED * CELL_PX).flatten(1).sort(dim=1).values
+    n_cells = ordered.shape[1]
+
+    def quantile(share: float) -> Tensor:
+        first, stop = (round((share + by) * n_cells) for by in (-QUANTILE_BAND, QUANTILE_BAND))
+        return ordered[:, first : max(stop, first + 1)].mean(dim=1)
+
+    share, n_times = LIMITS[n_channels]
+    middle = quantile(MIDDLE)
+    smooth = middle + relu(quantile(UPPER) - (1 + BY_CHANCE) * middle)
+    return smooth.minimum(n_times * quantile(share))[:, None, None, None].expand_as(estimate)
