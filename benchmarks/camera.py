@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from pellucid import io
+from pellucid.doctor import describe_environment
 from pellucid.errors import DataError
 from pellucid.evaluation.datasets import load_clean
-from pellucid.evaluation.environment import describe_environment
 from pellucid.simulation.camera.camera import Pair
 from pellucid.simulation.camera.sampling import sample_camera
 from pellucid.simulation.jpeg import TO_YCBCR

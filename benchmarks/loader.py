@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from pellucid.evaluation.environment import describe_environment
+from pellucid.doctor import describe_environment
 from pellucid.io import Samples
 from pellucid.training.datamodule import BatchStream, load_images
 from pellucid.training.datasets import Batch, Sampler, patch_sampler

@@ -22,9 +22,9 @@ from other_cameras import Shot, expose, frame, light_of, show, store
 from photographs import saved
 from skimage.restoration import denoise_wavelet
 
+from pellucid.doctor import describe_environment
 from pellucid.evaluation.baselines import Setup, find_method
 from pellucid.evaluation.datasets import list_images, load_clean
-from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from photographs import saved
 from PIL import Image as PillowImage
 
+from pellucid.doctor import describe_environment
 from pellucid.evaluation.baselines import Setup, find_method
 from pellucid.evaluation.datasets import list_images, load_clean
-from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads

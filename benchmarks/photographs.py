@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pellucid.doctor import describe_environment
 from pellucid.evaluation.baselines import Setup, find_method
 from pellucid.evaluation.datasets import load_clean
-from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads

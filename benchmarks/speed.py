@@ -14,9 +14,9 @@ from statistics import median
 
 import numpy as np
 
+from pellucid.doctor import describe_environment
 from pellucid.errors import MissingExtraError
 from pellucid.evaluation.baselines import Image, Setup, find_method
-from pellucid.evaluation.environment import describe_environment
 from pellucid.inference.engine import default_threads
 from pellucid.simulation.noise import Gaussian
 

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from pellucid.evaluation.environment import describe_environment
+from pellucid.doctor import describe_environment
 from pellucid.training.callbacks.ema import EMA_DECAY, ema_update
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe

@@ -12,7 +12,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 #: Words in -ing that are the field's own names.
 TERMS = {"training", "tiling", "streaming", "blending", "sampling"}
 #: Tests of more than one module.
-SUITES = {"test_imports.py", "test_structure.py"}
+SUITES = {"test_abuse.py", "test_imports.py", "test_page.py", "test_page_parts.py", "test_structure.py"}
 MIN_LINES = 30
 
 

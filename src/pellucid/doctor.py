@@ -1,8 +1,11 @@
-"""Self-test: versions, devices, speed and whether denoising works on this machine."""
+"""Describe the machine: processor, versions, devices; and test speed and denoising on it."""
 
+import importlib.metadata
 import platform
+import shlex
+import sys
 import time
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from pellucid.inference.options import DenoiseOptions
 SIDE_PX = 1024
 SIGMA = 25 / 255
 REPEATS = 3
+#: Packages on which measurements depend.
+PACKAGES = ("pellucid", "numpy", "openvino", "bm3d", "opencv-python-headless", "scikit-image", "onnx", "h5py")
 
 
 def examine(options: DenoiseOptions) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def examine(options: DenoiseOptions) -> dict[str, Any]:
     each = float(np.median(times))
     gain = 10 * np.log10(np.square(noisy - clean).mean() / np.square(denoised - clean).mean())
     return {
-        "pellucid": version("pellucid"),
+        "pellucid": importlib.metadata.version("pellucid"),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "openvino": info.version,
@@ -56,3 +61,29 @@ def test_image() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     rings = 0.5 + 0.3 * np.sin(40 * (x + 0.5) * np.hypot(x - 0.5, y - 0.5) * 3)
     channels = [rings * (0.7 + 0.3 * x), rings * (0.7 + 0.3 * y), rings * (1 - 0.3 * x)]
     return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Collect the command line, processor, system and package versions."""
+    versions: dict[str, str] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "command": shlex.join(sys.argv),
+        "processor": processor(),
+        "system": platform.platform(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Get the model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.doctor import describe_environment
 from pellucid.errors import DataError, MissingExtraError, ModelError, ParameterError, PellucidError, require_extra
 from pellucid.evaluation.baselines import Denoise, Method, Setup, find_method
 from pellucid.evaluation.datasets import load_clean
-from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr, ssim
 from pellucid.evaluation.report import Evaluation, Failure, Measurement, Skipped
 from pellucid.inference.engine import default_threads

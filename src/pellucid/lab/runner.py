@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loky import ProcessPoolExecutor
 
-from pellucid.evaluation.environment import processor
+from pellucid.doctor import processor
 from pellucid.lab.photographs import NO_PHOTOGRAPHS, Photographs
 from pellucid.lab.results import Conditions, StoredResult, load_result, save_result
 from pellucid.lab.study import Arm, Effort, Measured, Result, Study

@@ -1,5 +1,7 @@
 """Routes of the API and of the page."""
 
+import json
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -12,10 +14,9 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pellucid.server import metrics, parts, schemas
+from pellucid.server import metrics, schemas
 from pellucid.server.errors import NOT_STORED, ProblemError
 from pellucid.server.frames import Frame
-from pellucid.server.parts import Parts
 from pellucid.server.schemas import DenoiseQuery, ModelList, NoiseLevel, State
 from pellucid.server.service import Service
 
@@ -24,6 +25,48 @@ PAGE = Path(__file__).parent / "static"
 _REVALIDATED = {"Cache-Control": "no-cache"}
 _GUARDED = (401, 403, 421)
 _UPLOADING = (*_GUARDED, 408, 413, 415, 422, 429, 500, 503, 504)
+
+
+class MultipartWriter:
+    """Writes a multipart/mixed answer (RFC 2046, 5.1.3); each part has its length, so that no reader has to search.
+
+    Attributes
+    ----------
+    media_type : str
+        With the boundary.
+    """
+
+    def __init__(self) -> None:
+        # Random, so that no image can hold it.
+        self._boundary = secrets.token_hex(16)
+        self.media_type = f"{schemas.MULTIPART}; boundary={self._boundary}"
+
+    def frame(self, frame: Frame) -> bytes:
+        """Write one frame of a worker's answer, as it is to reach the client."""
+        kind = frame.fields["kind"]
+        if kind == "progress":
+            return self._json({"done": frame.fields["done"], "total": frame.fields["total"]})
+        if kind == "result":
+            return self._json(frame.fields["result"])
+        disposition = f'Content-Disposition: inline; name="{frame.fields["name"]}"\r\n'
+        return self._part(frame.fields["type"], disposition, frame.content)
+
+    def problem(self, problem: ProblemError) -> bytes:
+        """Write what went wrong after the answer had begun."""
+        return self._json({"problem": problem.as_dict()})
+
+    def end(self) -> bytes:
+        """Write the end."""
+        return f"--{self._boundary}--\r\n".encode()
+
+    def _json(self, value: dict[str, Any]) -> bytes:
+        return self._part("application/json", "", json.dumps(value).encode())
+
+    def _part(self, media_type: str, disposition: str, content: bytes) -> bytes:
+        head = (
+            f"--{self._boundary}\r\nContent-Type: {media_type}\r\n{disposition}Content-Length: {len(content)}\r\n\r\n"
+        )
+        return b"".join((head.encode(), content, b"\r\n"))
 
 
 @router.post(
@@ -38,7 +81,7 @@ async def denoise(request: Request, options: Annotated[DenoiseQuery, Query()]) -
 
     Format, bit depth and metadata are kept. The format is detected from the content; file names are not used.
     """
-    in_parts = parts.MEDIA_TYPE in request.headers.get("accept", "").lower()
+    in_parts = schemas.MULTIPART in request.headers.get("accept", "").lower()
     wanted = {"task": "denoise", "previews": in_parts, "options": options.model_dump()}
     service = _service(request)
     frames = _counted(service.answer(request, wanted), service)
@@ -46,7 +89,7 @@ async def denoise(request: Request, options: Annotated[DenoiseQuery, Query()]) -
         return await _whole(frames)
     # An error before the first frame has an HTTP status of its own.
     first = await anext(frames)
-    writer = Parts()
+    writer = MultipartWriter()
     return StreamingResponse(_written(writer, first, frames), headers=NOT_STORED, media_type=writer.media_type)
 
 
@@ -158,7 +201,9 @@ async def _whole(frames: AsyncGenerator[Frame, None]) -> Response:
     raise ProblemError(500, "internal error: see the server's log")
 
 
-async def _written(writer: Parts, first: Frame, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[bytes, None]:
+async def _written(
+    writer: MultipartWriter, first: Frame, frames: AsyncGenerator[Frame, None]
+) -> AsyncGenerator[bytes, None]:
     """Write each frame as a part as soon as it arrives."""
     async with aclosing(frames):
         yield writer.frame(first)

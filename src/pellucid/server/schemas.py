@@ -6,9 +6,10 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from pellucid.inference.options import PRESENTATIONS, default_in_user_units
 from pellucid.inference.registry import list_models
-from pellucid.server import errors, parts
+from pellucid.server import errors
 from pellucid.server.uploads import BYTES, FORM
 
+MULTIPART = "multipart/mixed"
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/webp", "image/avif")
 _MODELS = {card.name: card for card in list_models()}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -115,7 +116,7 @@ def image_answer() -> dict[int | str, dict[str, Any]]:
         "PNG parts named before and after (8 bits, upright, at most 4096 pixels long), and the image named result. "
         'An error after the answer has begun is reported in a last JSON part {"problem"}.'
     )
-    content = {**dict.fromkeys(IMAGE_TYPES, _BINARY), parts.MEDIA_TYPE: _BINARY}
+    content = {**dict.fromkeys(IMAGE_TYPES, _BINARY), MULTIPART: _BINARY}
     return {200: {"description": description, "headers": headers, "content": content}}
 
 

@@ -1,9 +1,11 @@
+"""What the machine is described by."""
+
 import json
 import platform
 
 import numpy as np
 
-from pellucid.evaluation.environment import describe_environment, processor
+from pellucid.doctor import describe_environment, processor
 
 
 def test_environment_names_processor_and_versions():
