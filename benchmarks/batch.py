@@ -35,7 +35,7 @@ def make_photographs(folder: Path, n_images: int, side_px: int) -> None:
         clean = large[top : top + side_px, left : left + side_px]
         noise = SIGMA * rng.standard_normal(clean.shape, dtype=np.float32)
         page = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
-        io.write(io.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
+        io.write(io.Image((page,), (None,), "jpeg"), folder / f"{number}.jpg")
 
 
 def time_batch(folder: Path, options: DenoiseOptions) -> float:

@@ -70,7 +70,7 @@ def main() -> None:
         )
     page = np.concatenate(rows).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
     pixels = np.rint(page.clip(0, 1) * 255).astype(np.uint8)
-    io.write(io.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
+    io.write(io.Image((pixels,), (None,), "png"), options.page, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = range(0, len(simulated), max(1, len(simulated) // options.rows))[: options.rows]
         page = draw_page([real[i] for i in chosen], [simulated[i] for i in chosen])
         pixels = np.rint(page.clip(0, 1) * 255).astype(np.uint8)
-        io.write(io.Picture((pixels,), (None,), "png"), options.page, overwrite=True)
+        io.write(io.Image((pixels,), (None,), "png"), options.page, overwrite=True)
 
 
 if __name__ == "__main__":

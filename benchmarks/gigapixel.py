@@ -47,7 +47,7 @@ class NoisyMosaic:
         """One page of RGB, 8 bits."""
         return io.Header(self.width_px, self.height_px, 3, np.dtype(np.uint8), "png", 1, has_alpha=False)
 
-    def bands(self) -> Iterator[io.Samples]:
+    def bands(self) -> Iterator[io.Pixels]:
         """Yield the rows from the top to the bottom."""
         photograph, rng = astronaut().astype(np.int16), np.random.default_rng(0)
         n_across = -(-self.width_px // photograph.shape[1])

@@ -15,7 +15,7 @@ from statistics import median
 import torch
 
 from pellucid.doctor import describe_environment
-from pellucid.io import Samples
+from pellucid.io import Pixels
 from pellucid.training.datamodule import BatchStream, load_images
 from pellucid.training.datasets import Batch, Sampler, patch_sampler
 from pellucid.training.module import DenoisingModule
@@ -27,7 +27,7 @@ SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 N_WARM_UP = 2
 
 
-def find_images(folder: Path | None, patch_px: int) -> Sequence[Samples]:
+def find_images(folder: Path | None, patch_px: int) -> Sequence[Pixels]:
     """Load a folder, or the photograph."""
     if folder is not None:
         return load_images(folder, n_channels=3, min_px=patch_px)[0]

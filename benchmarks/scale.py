@@ -39,7 +39,7 @@ def make_photographs(folder: Path, n_images: int, height_px: int, width_px: int)
     for number in range(n_images):
         noise = 10 * np.random.default_rng(number).standard_normal(clean.shape, dtype=np.float32)
         page = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
-        io.write(io.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
+        io.write(io.Image((page,), (None,), "jpeg"), folder / f"{number}.jpg")
 
 
 def measure_actor(folder: Path, n_threads: int) -> None:

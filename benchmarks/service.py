@@ -58,7 +58,7 @@ def noisy_photograph(side_px: int, file_format: str) -> bytes:
     page = np.tile(tile, (n_tiles, n_tiles, 1))[:side_px, :side_px]
     noisy = page + SIGMA * np.random.default_rng(0).standard_normal(page.shape)
     pixels = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-    return io.encode(io.Picture((pixels,), (None,), file_format), file_format)
+    return io.encode(io.Image((pixels,), (None,), file_format), file_format)
 
 
 def time_library(content: bytes, n_threads: int, seconds: float) -> float:

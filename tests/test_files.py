@@ -14,7 +14,7 @@ from tests.conftest import add_noise
 
 def save(path: Path, *pages: NDArray[np.generic], alpha: NDArray[np.generic] | None = None) -> Path:
     form = io.SUFFIXES[path.suffix]
-    io.write(io.Picture(tuple(pages), (alpha,) * len(pages), form), path)
+    io.write(io.Image(tuple(pages), (alpha,) * len(pages), form), path)
     return path
 
 

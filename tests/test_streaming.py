@@ -20,7 +20,7 @@ TILE_PX = 96
 
 
 def save(path: Path, *pages: NDArray[np.generic], alpha: NDArray[np.generic] | None = None) -> Path:
-    io.write(io.Picture(pages, (alpha,) * len(pages), io.SUFFIXES[path.suffix]), path)
+    io.write(io.Image(pages, (alpha,) * len(pages), io.SUFFIXES[path.suffix]), path)
     return path
 
 
@@ -89,7 +89,7 @@ def test_another_format_and_metadata(
     noisy: NDArray[np.uint8], tmp_path: Path, held: FileDenoiser, streamed: FileDenoiser
 ) -> None:
     metadata = io.Metadata(resolution=(11811.0, 11811.0), xmp=b"<x/>")
-    picture = io.Picture((noisy * np.uint16(257),), (None,), "png", metadata)
+    picture = io.Image((noisy * np.uint16(257),), (None,), "png", metadata)
     io.write(picture, tmp_path / "a.png")
     check_alike(tmp_path / "a.png", held, streamed, ".tif")
     assert io.read(tmp_path / "streamed.tif").metadata.xmp == b"<x/>"
@@ -114,8 +114,8 @@ def test_estimate_equals_in_memory(
 ) -> None:
     tall = np.tile(noisy, (4, 1, 1))
     source = save(tmp_path / "a.png", tall)
-    scan = io.read_or_scan(source, max_held_bytes=0)
-    assert isinstance(scan, io.Scan)
+    scan = io.read_or_stream(source, max_held_bytes=0)
+    assert isinstance(scan, io.StreamedImage)
     expected = held.denoiser(3).estimate(tall)
     assert survey_page(scan, 0, streamed.denoiser(3), None).sigma == expected > 0
     assert streamed.estimate_file(source) == held.estimate_file(source) == [expected]
@@ -166,9 +166,9 @@ def test_interrupt_leaves_nothing(
 
 
 def test_file_changed_between_passes(noisy: NDArray[np.uint8], tmp_path: Path) -> None:
-    scan = io.read_or_scan(save(tmp_path / "a.png", noisy), max_held_bytes=0)
-    assert isinstance(scan, io.Scan)
-    io.write(io.Picture((noisy[:50].copy(),), (None,), "png"), tmp_path / "a.png", overwrite=True)
+    scan = io.read_or_stream(save(tmp_path / "a.png", noisy), max_held_bytes=0)
+    assert isinstance(scan, io.StreamedImage)
+    io.write(io.Image((noisy[:50].copy(),), (None,), "png"), tmp_path / "a.png", overwrite=True)
     with pytest.raises(UnreadableImageError, match="changed while it was read"):
         next(scan.bands())
 

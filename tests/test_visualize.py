@@ -31,7 +31,7 @@ def denoiser(settings: DenoiseOptions, request: pytest.FixtureRequest) -> FileDe
 
 def save(path: Path, *pages: NDArray[np.generic]) -> Path:
     alpha = np.full(pages[0].shape[:2], 7, pages[0].dtype)
-    io.write(io.Picture(pages, (alpha,) * len(pages), io.SUFFIXES[path.suffix]), path)
+    io.write(io.Image(pages, (alpha,) * len(pages), io.SUFFIXES[path.suffix]), path)
     return path
 
 

@@ -14,7 +14,7 @@ from pellucid.inference.noise_estimation import RunningRMS
 from pellucid.inference.options import DenoiseOptions, ResultOptions
 from pellucid.inference.registry import DEFAULT_NAMES
 from pellucid.inference.tiling import Progress
-from pellucid.streaming import DenoisedScan, scan_level, survey_page
+from pellucid.streaming import DenoisedImage, streamed_level, survey_page
 from pellucid.visualize import NoiseMap, RemovedNoise
 
 
@@ -164,10 +164,10 @@ class FileDenoiser:
         """Estimate the noise level of each page, as a fraction of the range."""
         found = self._read(source)
         denoiser = self.denoiser(found.header.n_channels)
-        if isinstance(found, io.Picture):
+        if isinstance(found, io.Image):
             return [denoiser.estimate(page) for page in found.pages]
         surveys = [survey_page(found, page, denoiser, None) for page in range(found.header.n_pages)]
-        return [scan_level(found, page, denoiser, survey) for page, survey in enumerate(surveys)]
+        return [streamed_level(found, page, denoiser, survey) for page, survey in enumerate(surveys)]
 
     def map_file(self, source: Path, target: Path, *, overwrite: bool = False) -> list[float]:
         """Draw the noise map of a file, see :class:`~pellucid.visualize.NoiseMap`; return the level of each page.
@@ -186,23 +186,23 @@ class FileDenoiser:
         io.write(drawn, target, overwrite=overwrite)
         return [meter.sigma for meter in meters]
 
-    def _read(self, source: Path | bytes) -> io.Picture | io.Scan:
+    def _read(self, source: Path | bytes) -> io.Image | io.StreamedImage:
         options = self.options
         held = io.MAX_HELD_BYTES if options.max_held_bytes is None else options.max_held_bytes
-        return io.read_or_scan(source, max_pixels=options.max_pixels, max_held_bytes=held)
+        return io.read_or_stream(source, max_pixels=options.max_pixels, max_held_bytes=held)
 
     def _clean(
-        self, before: io.Picture | io.Scan, progress: Progress | None
-    ) -> tuple[io.Source, list[RunningRMS], str]:
-        return self._denoise(before, progress) if isinstance(before, io.Picture) else self._stream(before, progress)
+        self, before: io.Image | io.StreamedImage, progress: Progress | None
+    ) -> tuple[io.ImageLike, list[RunningRMS], str]:
+        return self._denoise(before, progress) if isinstance(before, io.Image) else self._stream(before, progress)
 
-    def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[RunningRMS], str]:
+    def _denoise(self, image: io.Image, progress: Progress | None) -> tuple[io.Image, list[RunningRMS], str]:
         """Denoise every page; where nothing is to be removed, return the same object."""
-        denoiser, pages, sigma = self.denoiser(picture.header.n_channels), picture.pages, self._sigma
+        denoiser, pages, sigma = self.denoiser(image.header.n_channels), image.pages, self._sigma
         name = denoiser.card.name
         if not any(self.options.weights):
             known = [denoiser.estimate(page) if sigma is None else sigma for page in pages]
-            return picture, [RunningRMS(level) for level in known], name
+            return image, [RunningRMS(level) for level in known], name
         by_network = sigma is None and denoiser.has_estimator
         sigmas = [sigma if sigma is not None or by_network else denoiser.estimate(page) for page in pages]
         meters = [RunningRMS() for _ in pages]
@@ -216,17 +216,17 @@ class FileDenoiser:
             for i, page in enumerate(pages)
         )
         with self._turn:
-            return picture.replace_pages(denoised), meters, name
+            return image.replace_pages(denoised), meters, name
 
-    def _stream(self, scan: io.Scan, progress: Progress | None) -> tuple[io.Source, list[RunningRMS], str]:
+    def _stream(self, scan: io.StreamedImage, progress: Progress | None) -> tuple[io.ImageLike, list[RunningRMS], str]:
         """Prepare what `_denoise` does; it is computed while the rows of the result are read."""
         denoiser, n_pages = self.denoiser(scan.header.n_channels), scan.header.n_pages
         surveys = [survey_page(scan, page, denoiser, self._sigma) for page in range(n_pages)]
         if not any(self.options.weights):
-            levels = [scan_level(scan, page, denoiser, survey) for page, survey in enumerate(surveys)]
+            levels = [streamed_level(scan, page, denoiser, survey) for page, survey in enumerate(surveys)]
             return scan, [RunningRMS(level) for level in levels], denoiser.card.name
         meters = [RunningRMS() for _ in surveys]
-        after = DenoisedScan(
+        after = DenoisedImage(
             scan=scan,
             denoiser=denoiser,
             surveys=surveys,

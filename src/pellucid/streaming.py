@@ -23,7 +23,7 @@ class PageSurvey:
     data_range: tuple[float, float]
 
 
-def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
+def survey_page(scan: io.StreamedImage, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
     """Find a page's value range and, if it is neither given nor estimated by the network, its noise level.
 
     Reads the page once, or not at all if nothing is needed; raises InputError if it cannot be read to its end.
@@ -35,7 +35,7 @@ def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | Non
     return PageSurvey(sigma if is_known else min(found, denoiser.card.sigma_max / 255), data_range)
 
 
-def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
+def streamed_level(scan: io.StreamedImage, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
     """Noise level of a page that is not denoised: the survey's, or else the network's estimate."""
     if survey.sigma is not None:
         return survey.sigma
@@ -47,7 +47,7 @@ def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey)
 
 
 @contextmanager
-def page_rows(scan: io.Scan, page: int) -> Iterator[RowBuffer]:
+def page_rows(scan: io.StreamedImage, page: int) -> Iterator[RowBuffer]:
     """Read the rows of a page to the end of the file, since some errors show only after the last row."""
     header = scan.header
     shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
@@ -57,7 +57,7 @@ def page_rows(scan: io.Scan, page: int) -> Iterator[RowBuffer]:
             pass
 
 
-def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]:
+def _read_through(scan: io.StreamedImage, page: int) -> tuple[float, tuple[float, float]]:
     """Read a page, estimate its noise and find its value range."""
     header = scan.header
     smallest, largest = math.inf, -math.inf
@@ -81,13 +81,13 @@ def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class DenoisedScan:
+class DenoisedImage:
     """A denoised scan, computed while its rows are read.
 
     `surveys` and `meters` have one entry per page; a meter holds the page's noise level after its last row.
     """
 
-    scan: io.Scan
+    scan: io.StreamedImage
     denoiser: Denoiser
     surveys: list[PageSurvey]
     options: DenoiseOptions
@@ -106,7 +106,7 @@ class DenoisedScan:
         """The scan's."""
         return self.scan.metadata
 
-    def bands(self) -> Generator[io.Samples, None, None]:
+    def bands(self) -> Generator[io.Pixels, None, None]:
         """Yield the denoised rows of all pages from the top to the bottom, with alpha as the last channel."""
         with self.turn:
             for page in range(self.header.n_pages):
@@ -117,7 +117,7 @@ class DenoisedScan:
         """Whether there is no alpha, or alpha is opaque everywhere."""
         return self.scan.is_opaque()
 
-    def _page(self, page: int, rows: RowBuffer) -> Iterator[io.Samples]:
+    def _page(self, page: int, rows: RowBuffer) -> Iterator[io.Pixels]:
         return self.denoiser.denoise_rows(
             rows,
             n_channels=self.header.n_channels,

@@ -37,7 +37,7 @@ class NoiseMap(_Drawing):
     `MAP_GAIN`. The denoiser needs a noise estimator. `meters`, one per page, hold its noise level after its last row.
     """
 
-    source: io.Picture | io.Scan
+    source: io.Image | io.StreamedImage
     denoiser: Denoiser
     is_exact: bool
     meters: list[RunningRMS]
@@ -52,7 +52,7 @@ class NoiseMap(_Drawing):
         """The source's, without its colour profile."""
         return replace(self.source.metadata, icc=None)
 
-    def bands(self) -> Generator[io.Samples, None, None]:
+    def bands(self) -> Generator[io.Pixels, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, 1)."""
         for page, meter in enumerate(self.meters):
             for level in self._levels(page):
@@ -60,7 +60,7 @@ class NoiseMap(_Drawing):
                 yield level if self.is_exact else _bytes_of(MAP_GAIN * level)
 
     def _levels(self, page: int) -> Iterator[NDArray[np.float32]]:
-        if isinstance(self.source, io.Picture):
+        if isinstance(self.source, io.Image):
             yield self.denoiser.estimate_map(self.source.pages[page])[..., None]
             return
         data_range = survey_page(self.source, page, self.denoiser, None).data_range
@@ -76,8 +76,8 @@ class RemovedNoise(_Drawing):
     middle gray. A streamed image is denoised a second time.
     """
 
-    before: io.Source
-    after: io.Source
+    before: io.ImageLike
+    after: io.ImageLike
     is_exact: bool
 
     @property
@@ -90,7 +90,7 @@ class RemovedNoise(_Drawing):
         """The source's, without its colour profile."""
         return replace(self.before.metadata, icc=None)
 
-    def bands(self) -> Generator[io.Samples, None, None]:
+    def bands(self) -> Generator[io.Pixels, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, C)."""
         header = self.before.header
         height = header.height_px * header.n_pages

@@ -33,7 +33,7 @@ def save_crop(photo: NDArray[np.uint8]) -> Callable[[Path, int], Path]:
     def save(path: Path, number: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         page = add_noise(np.ascontiguousarray(photo[30 * number :][:40, :56]), 20)
-        io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path)
+        io.write(io.Image((page,), (None,), io.SUFFIXES[path.suffix]), path)
         return path
 
     return save

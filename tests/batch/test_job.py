@@ -60,7 +60,7 @@ def test_existing_result_is_checked_and_kept(job: BatchJob, denoiser: FileDenois
     assert (found.status, found.n_bytes, found.sha256) == ("found", first.n_bytes, first.sha256)
     changed = process_job(job, output, denoiser, "f00", known=replace(first, n_bytes=1))
     assert "has changed since" in str(changed.error)
-    blank = io.Picture((np.zeros((9, 9, 3), np.uint8),), (None,), "png")
+    blank = io.Image((np.zeros((9, 9, 3), np.uint8),), (None,), "png")
     io.write(blank, tmp_path / "out" / job.path, overwrite=True)
     assert "another image size" in str(process_job(job, output, denoiser, "f00").error)
     assert process_job(job, output, denoiser, "f00", overwrite=True).sha256 == first.sha256

@@ -70,7 +70,7 @@ def photos(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
         path = folder / f"{number % 3}" / f"{number}{('.png', '.jpg')[number % 2]}"
         path.parent.mkdir(exist_ok=True)
         page = add_noise(photo, 20, seed=number)
-        io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path)
+        io.write(io.Image((page,), (None,), io.SUFFIXES[path.suffix]), path)
     (folder / "0" / "broken.jpg").write_bytes(b"no image")
     return folder
 

@@ -23,7 +23,7 @@ from tests.conftest import add_noise
 
 def save(path: Path, page: NDArray[np.generic]) -> Path:
     path.parent.mkdir(exist_ok=True)
-    io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path, overwrite=True)
+    io.write(io.Image((page,), (None,), io.SUFFIXES[path.suffix]), path, overwrite=True)
     return path
 
 

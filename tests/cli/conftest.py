@@ -11,7 +11,7 @@ from tests.conftest import add_noise
 
 
 def save(path: Path, page: NDArray[np.generic]) -> Path:
-    io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path)
+    io.write(io.Image((page,), (None,), io.SUFFIXES[path.suffix]), path)
     return path
 
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pellucid import io
-from pellucid.io import Metadata, Picture, encode
+from pellucid.io import Image, Metadata, encode
 from tests.conftest import Run, add_noise
 
 COMMAND = Path(sys.executable).with_name("pellucid")
@@ -49,7 +49,7 @@ def sound_file(photo: NDArray[np.uint8], number: int) -> tuple[str, bytes]:
     ][number % 11]
     format_name = io.SUFFIXES[suffix.lower()]
     return suffix, encode(
-        Picture(pages, (alpha_of,) * len(pages), "png", Metadata(is_lossless=number % 3 == 0)), format_name
+        Image(pages, (alpha_of,) * len(pages), "png", Metadata(is_lossless=number % 3 == 0)), format_name
     )
 
 
@@ -60,7 +60,7 @@ def make_broken(folder: Path, photo: NDArray[np.uint8], number: int) -> Path:
     page = crop(photo, number)
     if number < 20:
         kind = kinds[number % 5]
-        whole = encode(Picture((page,), (None,), "png", Metadata(compression="none")), kind)
+        whole = encode(Image((page,), (None,), "png", Metadata(compression="none")), kind)
         content = [whole[: len(whole) // 2], b"", b"these are words", whole[:20]][number // 5]
         path = folder / f"broken{number}{suffixes[kind]}"
         path.write_bytes(content)
@@ -69,7 +69,7 @@ def make_broken(folder: Path, photo: NDArray[np.uint8], number: int) -> Path:
     if number == 20:
         bad = page / np.float32(255)
         bad[3, 4] = np.nan
-        io.write(Picture((bad,), (None,), "tiff"), path)
+        io.write(Image((bad,), (None,), "tiff"), path)
     elif number == 21:
         path.symlink_to(folder / "nowhere.tif")
     elif number == 22:
@@ -78,7 +78,7 @@ def make_broken(folder: Path, photo: NDArray[np.uint8], number: int) -> Path:
         path.write_bytes(b"GIF89a" + bytes(200))
     else:
         # A header of a million by a million pixels, and nothing behind it.
-        path.write_bytes(encode(Picture((page,), (None,), "png"), "tiff").replace(b"\x38\0\0\0", b"\x40\x42\x0f\0"))
+        path.write_bytes(encode(Image((page,), (None,), "png"), "tiff").replace(b"\x38\0\0\0", b"\x40\x42\x0f\0"))
     return path
 
 
@@ -121,7 +121,7 @@ def small_photos(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFact
         suffix = (".png", ".jpg", ".tif", ".webp")[number % 4]
         path = folder / f"{number % 3}" / f"{number}{suffix}"
         path.parent.mkdir(exist_ok=True)
-        io.write(Picture((crop(photo, number),), (None,), "png"), path)
+        io.write(Image((crop(photo, number),), (None,), "png"), path)
     (folder / "0" / "broken.jpg").write_text("no image")
     return folder
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from pellucid.errors import UnreadableImageError, UnsupportedImageError
-from pellucid.io import Picture, encode, read
+from pellucid.io import Image as PellucidImage
+from pellucid.io import encode, read
 from pellucid.io.decoders import sniff
 from tests.io.image_files import pil_file, png_chunk, tiff_file
 
@@ -72,7 +73,7 @@ def _seeds(photo, described_jpeg):
     for file_format in ("jpeg", "png", "tiff", "webp", "avif"):
         yield encode(described, file_format)
     for file_format in ("png", "tiff", "webp", "avif"):
-        yield encode(Picture((small,), (alpha,), "png"), file_format)
+        yield encode(PellucidImage((small,), (alpha,), "png"), file_format)
     yield pil_file(small, "JPEG", progressive=True)
     yield pil_file(Image.fromarray(small).quantize(16), "PNG", bits=4, transparency=3)
     yield tiff_file(small, small[::-1], photometric="rgb", compression="zlib", bigtiff=True, tile=(16, 16))

@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pellucid.errors import OutputError
-from pellucid.io import Picture, encode, encoders, read
+from pellucid.io import Image as PellucidImage
+from pellucid.io import encode, encoders, read
 from pellucid.io.image import Metadata
 from tests.io.image_files import exif_tags, pil_file
 
@@ -18,7 +19,7 @@ LOSSLESS = Metadata(is_lossless=True)
 
 
 def picture_of(page, alpha=None, file_format="png", metadata=LOSSLESS):
-    return Picture((page,), (alpha,), file_format, metadata)
+    return PellucidImage((page,), (alpha,), file_format, metadata)
 
 
 def _as(photo, dtype):
@@ -166,7 +167,7 @@ class TestTiff:
     def test_pages_and_their_alphas(self, photo):
         pages = tuple(np.roll(photo, shift, axis=0) for shift in range(5))
         alphas = tuple(page[..., 0].copy() for page in pages)
-        picture = read(encode(Picture(pages, alphas, "tiff"), "tiff"))
+        picture = read(encode(PellucidImage(pages, alphas, "tiff"), "tiff"))
         np.testing.assert_array_equal(picture.pages, pages)
         np.testing.assert_array_equal(picture.alphas, alphas)
 
@@ -196,7 +197,7 @@ class TestRefusals:
     @pytest.mark.parametrize("file_format", ["jpeg", "png", "webp", "avif"])
     def test_pages_and_channels(self, photo, file_format):
         with pytest.raises(OutputError, match=r"one page and this image has 2; write a TIFF$"):
-            encode(Picture((photo, photo), (None, None), "tiff"), file_format)
+            encode(PellucidImage((photo, photo), (None, None), "tiff"), file_format)
         with pytest.raises(OutputError, match=r"1 or 3 channels and this image has 2; write a TIFF$"):
             encode(picture_of(photo[..., :2].copy()), file_format)
 

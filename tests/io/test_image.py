@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ParameterError
-from pellucid.io import Picture, encode, read
+from pellucid.io import Image, encode, read
 
 
 def test_header_describes_the_pages(photo):
     alpha = photo[..., 0].copy()
-    header = Picture((photo, photo), (alpha, alpha), "tiff").header
+    header = Image((photo, photo), (alpha, alpha), "tiff").header
     assert (header.width_px, header.height_px, header.n_channels) == (157, 101, 3)
     assert (header.dtype, header.format, header.n_pages, header.has_alpha) == (np.uint8, "tiff", 2, True)
 
@@ -31,7 +31,7 @@ def test_header_describes_the_pages(photo):
 )
 def test_parts_that_do_not_fit_are_refused(pages, alphas, file_format, message):
     with pytest.raises(ParameterError, match=message):
-        Picture(pages, alphas, file_format)
+        Image(pages, alphas, file_format)
 
 
 def test_replaced_pages_keep_all_else(described_jpeg):
@@ -54,7 +54,7 @@ def test_replaced_pages_keep_all_else(described_jpeg):
 )
 def test_pages_of_another_kind_are_refused(photo, pages):
     with pytest.raises(ParameterError, match="same number, shape and dtype"):
-        Picture((photo,), (None,), "png").replace_pages(pages)
+        Image((photo,), (None,), "png").replace_pages(pages)
 
 
 def test_a_picture_can_be_sent_to_another_process(described_jpeg):

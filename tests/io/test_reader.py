@@ -13,7 +13,8 @@ import pyvips
 from PIL import Image
 
 from pellucid.errors import TooLargeError, UnreadableImageError, UnsupportedImageError
-from pellucid.io import Picture, read, read_header, read_or_scan, reader, write
+from pellucid.io import Image as PellucidImage
+from pellucid.io import read, read_header, read_or_stream, reader, write
 from tests.io.image_files import pil_file, png_header, tiff_file
 
 
@@ -235,12 +236,12 @@ def interlaced_png(photo):
 )
 def test_what_can_only_be_decoded_whole_has_a_limit_of_its_own(photo, monkeypatch, contents, kind):
     encoded = contents(photo)
-    assert read_or_scan(encoded, max_held_bytes=0).header.width_px == photo.shape[1]
+    assert read_or_stream(encoded, max_held_bytes=0).header.width_px == photo.shape[1]
     monkeypatch.setattr(reader, "DEFAULT_MAX_PIXELS", 1000)
     with pytest.raises(TooLargeError, match=f"a kind of {kind} that has to be decoded whole; save it as a TIFF"):
-        read_or_scan(encoded, max_held_bytes=0)
+        read_or_stream(encoded, max_held_bytes=0)
     for passing in (pil_file(photo, "JPEG"), pil_file(photo, "PNG"), pil_file(photo, "TIFF")):
-        assert read_or_scan(passing, max_held_bytes=0).header.width_px == photo.shape[1]
+        assert read_or_stream(passing, max_held_bytes=0).header.width_px == photo.shape[1]
 
 
 SIDE_PX = 4000
@@ -273,10 +274,10 @@ def large(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 16, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     page = (smooth[:, None, None] + smooth[None, :, None]).astype(np.uint8) // 2 + noise
     alpha = page[..., 0].copy()
-    write(Picture((page,), (None,), "png"), folder / "a.jpg")
-    write(Picture((page,), (None,), "png"), folder / "a.png")
-    write(Picture((page,), (None,), "png"), folder / "a.tif")
-    write(Picture((page,), (alpha,), "png"), folder / "alpha.png")
+    write(PellucidImage((page,), (None,), "png"), folder / "a.jpg")
+    write(PellucidImage((page,), (None,), "png"), folder / "a.png")
+    write(PellucidImage((page,), (None,), "png"), folder / "a.tif")
+    write(PellucidImage((page,), (alpha,), "png"), folder / "alpha.png")
     return folder
 
 

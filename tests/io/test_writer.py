@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from pellucid.errors import OutputError
-from pellucid.io import Picture, atomic, check_target, encode, read, write, write_bytes, writer
+from pellucid.io import Image, atomic, check_target, encode, read, write, write_bytes, writer
 
 
 @pytest.fixture
 def picture(photo):
-    return Picture((photo,), (None,), "png")
+    return Image((photo,), (None,), "png")
 
 
 def names(folder):
@@ -190,10 +190,10 @@ class TestFailures:
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
     def test_a_disk_that_fills_up(self, tmp_path, suffix):
         code = (
-            "import resource, sys, numpy, pathlib; from pellucid.io import Picture, write\n"
+            "import resource, sys, numpy, pathlib; from pellucid.io import Image, write\n"
             "page = numpy.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=numpy.uint8)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-            "write(Picture((page,), (None,), 'png'), pathlib.Path(sys.argv[1]))"
+            "write(Image((page,), (None,), 'png'), pathlib.Path(sys.argv[1]))"
         )
         target = tmp_path / f"a{suffix}"
         result = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=False)
@@ -203,7 +203,7 @@ class TestFailures:
 
     def test_pictures_that_the_format_cannot_hold(self, photo, tmp_path):
         with pytest.raises(OutputError, match=r"a\.png: PNG holds one page and this image has 2; write a TIFF$"):
-            write(Picture((photo, photo), (None, None), "tiff"), tmp_path / "a.png")
+            write(Image((photo, photo), (None, None), "tiff"), tmp_path / "a.png")
         assert names(tmp_path) == []
 
     def test_names_never_break_the_line(self, picture, tmp_path):
@@ -231,11 +231,11 @@ def test_file_systems_without_hard_links(picture, tmp_path, monkeypatch, code):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif"])
 def test_an_interrupt_leaves_nothing(tmp_path, suffix):
     code = (
-        "import os, signal, sys, numpy, pathlib, threading; from pellucid.io import Picture, write\n"
+        "import os, signal, sys, numpy, pathlib, threading; from pellucid.io import Image, write\n"
         "page = numpy.random.default_rng(0).integers(0, 256, (2500, 2500, 3), dtype=numpy.uint8)\n"
         "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"
-        "    while True: write(Picture((page,), (None,), 'png'), pathlib.Path(sys.argv[1]), overwrite=True)\n"
+        "    while True: write(Image((page,), (None,), 'png'), pathlib.Path(sys.argv[1]), overwrite=True)\n"
         "except KeyboardInterrupt: print('interrupted')"
     )
     result = subprocess.run(

@@ -8,7 +8,7 @@ from pellucid.lab.photographs import load_photographs
 
 def write(folder, name, shape, seed=0, dtype=np.uint8):
     pixels = np.random.default_rng(seed).integers(0, 255, shape).astype(dtype)
-    io.write(io.Picture((pixels,), (None,), "png"), folder / name)
+    io.write(io.Image((pixels,), (None,), "png"), folder / name)
     return pixels
 
 

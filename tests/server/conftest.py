@@ -112,5 +112,5 @@ def noisy(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def noisy_file(noisy: NDArray[np.uint8]) -> Encode:
     """Encode the noisy image in a format."""
-    picture = io.Picture((noisy,), (None,), "png")
+    picture = io.Image((noisy,), (None,), "png")
     return lambda file_format: io.encode(picture, file_format)

@@ -180,8 +180,8 @@ def fuzz(client: httpx.Client, seeds: list[bytes], n_files: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def seeds(noisy: NDArray[np.uint8]) -> list[bytes]:
-    small = io.Picture((noisy[:24, :30].copy(),), (noisy[:24, :30, 0].copy(),), "png")
-    opaque = io.Picture(small.pages, (None,), "png")
+    small = io.Image((noisy[:24, :30].copy(),), (noisy[:24, :30, 0].copy(),), "png")
+    opaque = io.Image(small.pages, (None,), "png")
     return [io.encode(opaque if kind == "jpeg" else small, kind) for kind in ("jpeg", "png", "tiff", "webp", "avif")]
 
 

@@ -37,7 +37,7 @@ def before(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def source(before: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "at dusk.png"
-    io.write(io.Picture((before,), (None,), "png"), path)
+    io.write(io.Image((before,), (None,), "png"), path)
     return path
 
 
@@ -144,7 +144,7 @@ def test_detail_is_restored_on_the_page_and_in_the_file(
 def test_depth_and_suffix_are_kept(desk: Visit, pellucid: Run, tmp_path: Path, before: NDArray[np.uint8]) -> None:
     path = tmp_path / "scan.TIF"
     deep = before.astype(np.uint16) * 257
-    io.write(io.Picture((deep,), (None,), "tiff"), path)
+    io.write(io.Image((deep,), (None,), "tiff"), path)
     show(desk, path)
     name, content = desk.save()
     assert name == "scan_denoised.TIF"

@@ -14,7 +14,7 @@ from pellucid.server import previews
 from pellucid.server.previews import preview, upright_size
 
 
-def shown(picture: io.Picture) -> NDArray[np.uint8]:
+def shown(picture: io.Image) -> NDArray[np.uint8]:
     page = io.read(preview(picture)).pages[0]
     assert page.dtype == np.uint8
     return page
@@ -34,7 +34,7 @@ def test_depth_and_channels(dtype: type, n_channels: int, shape: tuple[int, int]
         else (levels * (257 if dtype is np.uint16 else 1)).astype(dtype)
     )
     kept = 3 if n_channels >= 3 else 1
-    np.testing.assert_array_equal(shown(io.Picture((page,), (None,), "tiff")), levels[..., :kept])
+    np.testing.assert_array_equal(shown(io.Image((page,), (None,), "tiff")), levels[..., :kept])
 
 
 @given(shape=st.tuples(st.integers(1, 70), st.integers(1, 70)))
@@ -43,7 +43,7 @@ def test_long_sides_are_averaged(shape: tuple[int, int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(previews, "MAX_SIDE_PX", 16)
         page = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
-        small = shown(io.Picture((page,), (None,), "png"))
+        small = shown(io.Image((page,), (None,), "png"))
     assert max(small.shape[:2]) <= 16
     factor = -(-max(shape) // 16)
     block = page[:factor, :factor].reshape(-1, 3)

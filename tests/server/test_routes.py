@@ -63,7 +63,7 @@ def test_a_form_is_answered_like_a_body(client: httpx.Client, noisy_file: Encode
 
 
 def test_depth_and_metadata_are_kept(client: httpx.Client, noisy: NDArray[np.uint8]) -> None:
-    deep = io.Picture((noisy[:40, :50].astype(np.uint16) * 257,), (None,), "png", io.image.Metadata(xmp=b"<x/>"))
+    deep = io.Image((noisy[:40, :50].astype(np.uint16) * 257,), (None,), "png", io.image.Metadata(xmp=b"<x/>"))
     after = io.read(client.post("/v1/denoise?sigma=20", content=io.encode(deep, "png")).content)
     assert after.pages[0].dtype == np.uint16
     assert after.metadata.xmp == b"<x/>"
@@ -156,7 +156,7 @@ def test_parameters_out_of_their_range(client: httpx.Client, query: str, said: s
 
 
 def test_a_model_that_does_not_fit(client: httpx.Client, noisy: NDArray[np.uint8]) -> None:
-    gray = io.encode(io.Picture((noisy[..., :1].copy(),), (None,), "png"), "png")
+    gray = io.encode(io.Image((noisy[..., :1].copy(),), (None,), "png"), "png")
     answer = client.post("/v1/denoise?model=color", content=gray)
     assert (answer.status_code, answer.json()["title"]) == (422, "Unprocessable Content")
     assert "choose model 'gray'" in answer.json()["detail"]

@@ -34,7 +34,7 @@ def clean_folder(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uin
         page = np.ascontiguousarray(photo[80 * index : 80 * index + 80, :200])
         if index == 5:
             page = page.astype(np.uint16) * 257
-        io.write(io.Picture((page,), (None,), "png"), folder / f"{index}.png")
+        io.write(io.Image((page,), (None,), "png"), folder / f"{index}.png")
     return folder
 
 

@@ -77,7 +77,7 @@ def test_rescale_does_not_alias() -> None:
 
 def save(path: Path, page: NDArray[np.generic]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path, overwrite=True)
+    io.write(io.Image((page,), (None,), io.SUFFIXES[path.suffix]), path, overwrite=True)
     return path
 
 

@@ -221,7 +221,7 @@ def test_train_on_pairs(tiny: Recipe, clean_folder: Path, tmp_path: Path) -> Non
         clean = io.read(path).pages[0]
         levels = clean.astype(np.float32) / np.iinfo(clean.dtype).max * 255 + 20 * rng.standard_normal(clean.shape)
         page = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-        io.write(io.Picture((page,), (None,), "png"), noisy / path.name)
+        io.write(io.Image((page,), (None,), "png"), noisy / path.name)
     out = tmp_path / "pairs"
     train(tiny, clean_folder, out, noisy=noisy)
     rows = [line for line in metrics(out) if "psnr" in line]

@@ -7,15 +7,15 @@ make another file be opened. Do not fork after the first use: libvips keeps thre
 from pellucid.io.atomic import remove_leftovers, replacing, write_atomic
 from pellucid.io.dtypes import from_float, to_float
 from pellucid.io.encoders import encode
-from pellucid.io.image import SUFFIXES, Header, Metadata, Picture, Samples, Source
+from pellucid.io.image import SUFFIXES, Header, Image, ImageLike, Metadata, Pixels
 from pellucid.io.reader import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_MAX_STREAMED_PIXELS,
     MAX_HELD_BYTES,
-    Scan,
+    StreamedImage,
     read,
     read_header,
-    read_or_scan,
+    read_or_stream,
 )
 from pellucid.io.writer import check_target, copy, write, write_bytes
 
@@ -25,18 +25,18 @@ __all__ = [
     "MAX_HELD_BYTES",
     "SUFFIXES",
     "Header",
+    "Image",
+    "ImageLike",
     "Metadata",
-    "Picture",
-    "Samples",
-    "Scan",
-    "Source",
+    "Pixels",
+    "StreamedImage",
     "check_target",
     "copy",
     "encode",
     "from_float",
     "read",
     "read_header",
-    "read_or_scan",
+    "read_or_stream",
     "remove_leftovers",
     "replacing",
     "to_float",

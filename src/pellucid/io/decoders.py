@@ -17,7 +17,7 @@ import numpy as np
 from pellucid.errors import UnreadableImageError, UnsupportedImageError
 from pellucid.io.formats import avif, jpeg, png, tiff, webp
 from pellucid.io.ifd import parse_block
-from pellucid.io.image import FORMAT_NAMES, Facts, Header, Metadata, Samples
+from pellucid.io.image import FORMAT_NAMES, Facts, Header, Metadata, Pixels
 from pellucid.io.metadata import resolution_of, sound_exif, sound_icc, upright
 from pellucid.io.vips import LOADERS, vips
 
@@ -89,7 +89,7 @@ class OpenFile:
     source: Any
     """Kept only so that the bytes libvips reads from are not freed before the image."""
 
-    def bands(self) -> Iterator[Samples]:
+    def bands(self) -> Iterator[Pixels]:
         """Decode the rows from the top to the bottom, (h, W, C), with alpha as the last channel.
 
         Raises
@@ -109,7 +109,7 @@ class OpenFile:
                 f"{self.name}: {n_bad} pixels are NaN or infinite; give them finite values first"
             )
 
-    def _decoded(self) -> Iterator[Samples]:
+    def _decoded(self) -> Iterator[Pixels]:
         image, dtype = self.image, self.header.dtype
         n_rows = max(1, _BAND_BYTES // (image.width * image.bands * dtype.itemsize))
         try:
@@ -121,18 +121,18 @@ class OpenFile:
         except vips().Error as error:
             raise _damaged(self.name, self.header.format) from error
 
-    def _without_copies(self, band: Samples) -> Samples:
+    def _without_copies(self, band: Pixels) -> Pixels:
         """Drop the second and third of three equal channels that a decoder makes of one."""
         n_bands = self.header.n_channels + self.header.has_alpha
         return band if band.shape[2] == n_bands else np.delete(band, [1, 2], axis=2)
 
-    def _widened(self, band: Samples) -> Samples:
+    def _widened(self, band: Pixels) -> Pixels:
         """Spread the 10 or 12 bits of an AVIF sample over 16, so that white is white."""
         bits = self.facts.metadata.bit_depth or 16
         if band.dtype != np.uint16 or bits == 16:
             return band
         # libvips leaves the low bits zero; the high ones repeated there give round(v * 65535 / (2^bits - 1)).
-        widened: Samples = band | (band >> bits)
+        widened: Pixels = band | (band >> bits)
         return widened
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ParameterError
-from pellucid.io.image import Samples
+from pellucid.io.image import Pixels
 
 _ROWS_AT_ONCE = 64
 
@@ -19,7 +19,7 @@ def full_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def to_float(pixels: Samples, low: float, high: float) -> Samples:
+def to_float(pixels: Pixels, low: float, high: float) -> Pixels:
     """Scale pixel values linearly so that `low` becomes 0 and `high` becomes 1: a new float32 array, not clipped.
 
     Raises
@@ -34,7 +34,7 @@ def to_float(pixels: Samples, low: float, high: float) -> Samples:
     return work.astype(np.float32, copy=False)
 
 
-def from_float(values: Samples, dtype: np.dtype[Any], low: float, high: float) -> Samples:
+def from_float(values: Pixels, dtype: np.dtype[Any], low: float, high: float) -> Pixels:
     """Undo `to_float`: scale values so that 0 becomes `low` and 1 becomes `high`, a new array of `dtype`.
 
     Integers are rounded half to even and clipped to the limits of `dtype`; floats are neither rounded nor clipped.
@@ -58,7 +58,7 @@ def from_float(values: Samples, dtype: np.dtype[Any], low: float, high: float) -
     return work.astype(dtype)
 
 
-def convert(pixels: Samples, dtype: np.dtype[Any]) -> Samples:
+def convert(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
     """Convert between uint8, uint16 and float32, from full range to full range; `pixels` itself if nothing changes.
 
     Integers are rounded half to even; floats outside [0, 1] are clipped on the way to integers.

@@ -11,7 +11,7 @@ import numpy as np
 from pellucid.errors import OutputError
 from pellucid.io.dtypes import convert
 from pellucid.io.formats import jpeg, png, tiff, webp
-from pellucid.io.image import FORMAT_NAMES, Metadata, Picture, Samples, Source
+from pellucid.io.image import FORMAT_NAMES, Image, ImageLike, Metadata, Pixels
 from pellucid.io.metadata import exif_with_resolution, fitting_icc, orientation_of
 from pellucid.io.vips import LOADERS, vips
 from pellucid.io.vips_stream import Feed, Spliced, save
@@ -38,7 +38,7 @@ _TILED: dict[str, Any] = {"tile": True, "tile_width": 256, "tile_height": 256}
 _SIGNATURE_AND_HEADER = 54
 
 
-def check(source: Source, image_format: str) -> None:
+def check(source: ImageLike, image_format: str) -> None:
     """Refuse an image whose pages, channels, transparency or size a format cannot hold.
 
     Raises
@@ -65,7 +65,7 @@ def check(source: Source, image_format: str) -> None:
         raise OutputError("JPEG holds no transparency and this image has some; write a PNG, TIFF, WebP or AVIF")
 
 
-def encode(source: Source, image_format: str) -> bytes:
+def encode(source: ImageLike, image_format: str) -> bytes:
     """Encode an image as the content of a file: "jpeg", "png", "tiff", "webp" or "avif".
 
     Raises
@@ -78,13 +78,13 @@ def encode(source: Source, image_format: str) -> bytes:
     return stream.getvalue()
 
 
-def encode_to(stream: BinaryIO, source: Source, image_format: str) -> None:
+def encode_to(stream: BinaryIO, source: ImageLike, image_format: str) -> None:
     """Encode an image into an empty stream that is readable, writable and seekable."""
     check(source, image_format)
     _ENCODERS[image_format](stream, source)
 
 
-def _encode_jpeg(stream: BinaryIO, source: Source) -> None:
+def _encode_jpeg(stream: BinaryIO, source: ImageLike) -> None:
     segments = jpeg.leading_segments(source)
     target = Spliced(stream, 2, lambda head: head + segments)
     header = source.header
@@ -93,13 +93,13 @@ def _encode_jpeg(stream: BinaryIO, source: Source) -> None:
     save("jpegsave_target", feed, target, Q=_QUALITY, subsample_mode="off")
 
 
-def _encode_png(stream: BinaryIO, source: Source) -> None:
+def _encode_png(stream: BinaryIO, source: ImageLike) -> None:
     chunks = png.leading_chunks(source)
     target = Spliced(stream, _SIGNATURE_AND_HEADER, lambda head: png.with_chunks(head, chunks))
     save("pngsave_target", _feed(source, _dtype(source, "png")), target, compression=6, filter="all")
 
 
-def _encode_webp(stream: BinaryIO, source: Source) -> None:
+def _encode_webp(stream: BinaryIO, source: ImageLike) -> None:
     # libwebp makes the file in memory anyway.
     encoded = io.BytesIO()
     how: dict[str, Any] = {"Q": _QUALITY, "alpha_q": 100, "smart_subsample": True}
@@ -109,7 +109,7 @@ def _encode_webp(stream: BinaryIO, source: Source) -> None:
     stream.write(webp.with_metadata(encoded.getvalue(), source))
 
 
-def _encode_avif(stream: BinaryIO, source: Source) -> None:
+def _encode_avif(stream: BinaryIO, source: ImageLike) -> None:
     dtype = _dtype(source, "avif")
     bits = 8 if dtype == _UINT8 else 10 if source.metadata.bit_depth == 10 else 12
     feed = _feed(source, dtype, lambda band: _narrowed(band, bits))
@@ -122,7 +122,7 @@ def _encode_avif(stream: BinaryIO, source: Source) -> None:
     save("heifsave_target", feed, stream, image=image, keep=keep, **how)
 
 
-def _encode_tiff(stream: BinaryIO, source: Source) -> None:
+def _encode_tiff(stream: BinaryIO, source: ImageLike) -> None:
     header = source.header
     n_bands = header.n_channels + header.has_alpha
     page_bytes = header.height_px * header.width_px * n_bands * header.dtype.itemsize
@@ -141,7 +141,7 @@ def _encode_tiff(stream: BinaryIO, source: Source) -> None:
     tiff.amend(stream, source)
 
 
-_ENCODERS: dict[str, Callable[[BinaryIO, Source], None]] = {
+_ENCODERS: dict[str, Callable[[BinaryIO, ImageLike], None]] = {
     "jpeg": _encode_jpeg,
     "png": _encode_png,
     "webp": _encode_webp,
@@ -150,20 +150,20 @@ _ENCODERS: dict[str, Callable[[BinaryIO, Source], None]] = {
 }
 
 
-def _dtype(source: Source, image_format: str) -> np.dtype[Any]:
-    """Choose the picture's own sample type where the format has it, else the best of the format's."""
+def _dtype(source: ImageLike, image_format: str) -> np.dtype[Any]:
+    """Choose the image's own sample type where the format has it, else the best of the format's."""
     own, possible = source.header.dtype, _DTYPES[image_format]
     return own if own in possible else possible[0]
 
 
-def _feed(source: Source, dtype: np.dtype[Any], change: Callable[[Samples], Samples] = lambda band: band) -> Feed:
+def _feed(source: ImageLike, dtype: np.dtype[Any], change: Callable[[Pixels], Pixels] = lambda band: band) -> Feed:
     """Give all pages, one below the other, in a sample type, with alpha."""
     header = source.header
     shape = (header.height_px * header.n_pages, header.width_px, header.n_channels + header.has_alpha)
     return Feed((change(convert(band, dtype)) for band in source.bands()), shape, dtype, has_alpha=header.has_alpha)
 
 
-def _narrowed(samples: Samples, bits: int) -> Samples:
+def _narrowed(samples: Pixels, bits: int) -> Pixels:
     """Round 16-bit samples to the upper `bits` bits, where libvips' AVIF encoder looks for them."""
     if samples.dtype == _UINT8:
         return samples
@@ -172,7 +172,7 @@ def _narrowed(samples: Samples, bits: int) -> Samples:
     return (narrow << (16 - bits)).astype(np.uint16)
 
 
-def _described_for_avif(image: Any, source: Source) -> Any:
+def _described_for_avif(image: Any, source: ImageLike) -> Any:
     """Attach metadata in the form in which libvips writes it; EXIF goes through libexif on the way."""
     metadata, pyvips = source.metadata, vips()
     exif = metadata.exif
@@ -194,7 +194,7 @@ def _described_for_avif(image: Any, source: Source) -> Any:
 
 def _exif_carrier(exif: bytes) -> Any:
     # libvips takes EXIF apart only while it loads a file, and writes only what it has taken apart.
-    pixel = Picture((np.zeros((1, 1, 1), np.uint8),), (None,), "jpeg", Metadata(exif=exif))
+    pixel = Image((np.zeros((1, 1, 1), np.uint8),), (None,), "jpeg", Metadata(exif=exif))
     pyvips = vips()
     source = pyvips.Source.new_from_memory(encode(pixel, "jpeg"))
     return pyvips.Operation.call(LOADERS["jpeg"], source).copy_memory()

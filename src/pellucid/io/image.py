@@ -30,12 +30,12 @@ SUFFIXES = {
 #: How a format is called in messages.
 FORMAT_NAMES = {"jpeg": "JPEG", "png": "PNG", "tiff": "TIFF", "webp": "WebP", "avif": "AVIF"}
 
-#: The sample types that a picture may have; floats are nominally in [0, 1].
+#: The sample types that an image may have; floats are nominally in [0, 1].
 SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
-Samples = np.ndarray[Any, np.dtype[Any]]
+Pixels = np.ndarray[Any, np.dtype[Any]]
 
-# Bands of a picture in memory: small, since an encoder may need them in another type.
+# Bands of an image in memory: small, since an encoder may need them in another type.
 _BAND_BYTES = 1 << 20
 
 
@@ -96,8 +96,8 @@ class Header:
     has_alpha: bool
 
 
-class Source(Protocol):
-    """What can be written to a file: a `Picture`, or a picture whose rows are read or made as they are needed."""
+class ImageLike(Protocol):
+    """What can be written to a file: an `Image`, or one whose rows are read or made as they are needed."""
 
     @property
     def header(self) -> Header:
@@ -107,7 +107,7 @@ class Source(Protocol):
     def metadata(self) -> Metadata:
         """What travels with the pixels."""
 
-    def bands(self) -> Generator[Samples, None, None]:
+    def bands(self) -> Generator[Pixels, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, C), with alpha as the last channel."""
 
     def is_opaque(self) -> bool:
@@ -115,7 +115,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Image:
     """One image file in memory: pixels, and everything that has to reach the output with them.
 
     Attributes
@@ -127,7 +127,7 @@ class Picture:
     alphas : tuple of (ndarray or None)
         The (H, W) alpha of each page, of the same dtype, or None.
     format : str
-        "jpeg", "png", "tiff", "webp" or "avif": what the picture was read from.
+        "jpeg", "png", "tiff", "webp" or "avif": what the image was read from.
     metadata : Metadata
         Opaque; see `pellucid.io` for what survives.
 
@@ -137,8 +137,8 @@ class Picture:
         If the pages or alphas do not fit together.
     """
 
-    pages: tuple[Samples, ...]
-    alphas: tuple[Samples | None, ...]
+    pages: tuple[Pixels, ...]
+    alphas: tuple[Pixels | None, ...]
     format: str
     metadata: Metadata = field(default_factory=Metadata)
 
@@ -165,12 +165,12 @@ class Picture:
 
     @property
     def header(self) -> Header:
-        """What `pellucid.io.read_header` says of the file this picture came from."""
+        """What `pellucid.io.read_header` says of the file this image came from."""
         height_px, width_px, n_channels = self.pages[0].shape
         has_alpha = self.alphas[0] is not None
         return Header(width_px, height_px, n_channels, self.pages[0].dtype, self.format, len(self.pages), has_alpha)
 
-    def bands(self) -> Generator[Samples, None, None]:
+    def bands(self) -> Generator[Pixels, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, C), with alpha as the last channel."""
         n_rows = max(1, _BAND_BYTES // self.pages[0][0].nbytes)
         for page, alpha in zip(self.pages, self.alphas, strict=True):
@@ -182,7 +182,7 @@ class Picture:
         """Whether there is no alpha, or nothing but white in it."""
         return all(alpha is None or is_white(alpha) for alpha in self.alphas)
 
-    def replace_pages(self, pages: Iterable[Samples]) -> Picture:
+    def replace_pages(self, pages: Iterable[Pixels]) -> Image:
         """Return a copy with other pages of the same number, shapes and dtype; alpha, format and metadata stay."""
         new = tuple(pages)
         expected = [(page.shape, page.dtype) for page in self.pages]
@@ -195,7 +195,7 @@ class Picture:
         return dataclasses.replace(self, pages=new)
 
 
-def is_white(alpha: Samples) -> bool:
+def is_white(alpha: Pixels) -> bool:
     """Whether every sample has the largest value that stands for something."""
     white = 1.0 if alpha.dtype == np.float32 else np.iinfo(alpha.dtype).max
     return bool((alpha == white).all())

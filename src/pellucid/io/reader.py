@@ -11,13 +11,13 @@ import numpy as np
 
 from pellucid.errors import TooLargeError, UnreadableImageError
 from pellucid.io.decoders import OpenFile, opened
-from pellucid.io.image import FORMAT_NAMES, Header, Metadata, Picture, Samples, is_white
+from pellucid.io.image import FORMAT_NAMES, Header, Image, Metadata, Pixels, is_white
 
 #: Default limit of `read`, and of formats whose decoders hold the whole image.
 DEFAULT_MAX_PIXELS = 1_000_000_000
-#: Default limit of `read_or_scan`, where time and not memory is the bound.
+#: Default limit of `read_or_stream`, where time and not memory is the bound.
 DEFAULT_MAX_STREAMED_PIXELS = 20_000_000_000
-#: `read_or_scan` does not hold decoded images of more bytes than this in memory.
+#: `read_or_stream` does not hold decoded images of more bytes than this in memory.
 MAX_HELD_BYTES = 1 << 27
 
 _SAMPLES_A_PIXEL = 4
@@ -29,7 +29,7 @@ def read_header(source: Path | bytes) -> Header:
         return file.header
 
 
-def read(source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
+def read(source: Path | bytes, *, max_pixels: int | None = None) -> Image:
     """Read an image file whole.
 
     Parameters
@@ -42,7 +42,7 @@ def read(source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
 
     Returns
     -------
-    Picture
+    Image
         Its pages are parts of one array. Memory is that of the samples and little more for JPEG, PNG and
         TIFF; two to five times that for WebP, AVIF, interlaced PNG and progressive JPEG, whose decoders
         keep the whole image.
@@ -61,12 +61,12 @@ def read(source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
         return _decoded(file)
 
 
-def read_or_scan(
+def read_or_stream(
     source: Path | bytes,
     *,
     max_pixels: int | None = None,
     max_held_bytes: int = MAX_HELD_BYTES,
-) -> Picture | Scan:
+) -> Image | StreamedImage:
     """Read an image file whole if its pixels take at most `max_held_bytes`, else only its header.
 
     The default of `max_pixels` is `DEFAULT_MAX_STREAMED_PIXELS`; for errors see :func:`read`.
@@ -74,12 +74,12 @@ def read_or_scan(
     with opened(source) as file:
         _check_size(file, DEFAULT_MAX_STREAMED_PIXELS if max_pixels is None else max_pixels)
         if _n_samples(file) * file.header.dtype.itemsize > max_held_bytes:
-            return Scan(source, file.name, file.header, file.facts.metadata)
+            return StreamedImage(source, file.name, file.header, file.facts.metadata)
         return _decoded(file)
 
 
 @dataclass(frozen=True)
-class Scan:
+class StreamedImage:
     """An image file whose rows are decoded as they are needed, each time anew."""
 
     source: Path | bytes
@@ -87,12 +87,12 @@ class Scan:
     header: Header
     metadata: Metadata
 
-    def bands(self) -> Generator[Samples, None, None]:
+    def bands(self) -> Generator[Pixels, None, None]:
         """Yield the rows of all pages, as `page_bands` does."""
         for page in range(self.header.n_pages):
             yield from self.page_bands(page)
 
-    def page_bands(self, page: int) -> Generator[Samples, None, None]:
+    def page_bands(self, page: int) -> Generator[Pixels, None, None]:
         """Yield the rows of a page from the top to the bottom, (h, W, C), with alpha as the last channel.
 
         Raises
@@ -112,7 +112,7 @@ class Scan:
         return not self.header.has_alpha or all(is_white(band[..., -1]) for band in self.bands())
 
 
-def _decoded(file: OpenFile) -> Picture:
+def _decoded(file: OpenFile) -> Image:
     """Decode all pages, one below the other."""
     header, image = file.header, file.image
     try:
@@ -128,7 +128,7 @@ def _decoded(file: OpenFile) -> Picture:
         raise TooLargeError(f"{file.name}: {_size(header)} do not fit into memory; cut the image into parts") from error
     pages = tuple(np.split(pixels, header.n_pages))
     alphas = (None,) * header.n_pages if alpha is None else tuple(np.split(alpha, header.n_pages))
-    return Picture(pages, alphas, header.format, file.facts.metadata)
+    return Image(pages, alphas, header.format, file.facts.metadata)
 
 
 def _n_samples(file: OpenFile) -> int:

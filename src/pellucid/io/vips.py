@@ -34,7 +34,7 @@ def vips() -> Any:
 
 @functools.cache
 def _set_up() -> Any:
-    # Damaged metadata is worth a warning to libvips, and to nobody who only wants the picture.
+    # Damaged metadata is worth a warning to libvips, and to nobody who only wants the image.
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
     import pyvips  # noqa: PLC0415 - here, so that importing pellucid stays fast
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pellucid.errors import OutputError
 from pellucid.io.ifd import LONG, LONG8, SHORT, Layout, Tag, pack_directory
-from pellucid.io.image import Samples
+from pellucid.io.image import Pixels
 from pellucid.io.vips import LOADERS, vips
 
 _SPACES = {
@@ -43,7 +43,7 @@ class Feed:
 
     def __init__(
         self,
-        bands: Generator[Samples, None, None],
+        bands: Generator[Pixels, None, None],
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         *,
@@ -72,7 +72,7 @@ class Feed:
                 if not self._hand_over(np.ascontiguousarray(band, band.dtype.newbyteorder("<"))):
                     return
 
-    def _hand_over(self, band: Samples) -> bool:
+    def _hand_over(self, band: Pixels) -> bool:
         with self._changed:
             # One band is made while the one before is encoded, and no more are held.
             self._changed.wait_for(lambda: self._is_stopped or not self._waiting)

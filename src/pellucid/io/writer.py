@@ -9,10 +9,10 @@ from pathlib import Path
 from pellucid.errors import OutputError
 from pellucid.io.atomic import errors_named, hidden_file, mode_to_keep, replacing, write_atomic
 from pellucid.io.encoders import check, encode_to
-from pellucid.io.image import SUFFIXES, Source
+from pellucid.io.image import SUFFIXES, ImageLike
 
 
-def write(source: Source, target: Path, *, overwrite: bool = False) -> None:
+def write(source: ImageLike, target: Path, *, overwrite: bool = False) -> None:
     """Write an image to a file atomically; see :func:`~pellucid.io.atomic.replacing`.
 
     Raises

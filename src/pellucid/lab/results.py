@@ -65,7 +65,7 @@ def save_result(stored: StoredResult, study: Study, folder: Path) -> None:
     arm, measured = stored.result.arm, stored.result.measured
     images = {name: value for name, value in measured.items() if _is_image(value)}
     for name, pixels in images.items():
-        png = io.encode(io.Picture((np.ascontiguousarray(pixels),), (None,), "png"), "png")
+        png = io.encode(io.Image((np.ascontiguousarray(pixels),), (None,), "png"), "png")
         write_file(folder / study.name / f"{arm.key}.{name}.png", png)
     content = {
         "study": study.name,

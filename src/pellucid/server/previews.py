@@ -4,7 +4,7 @@ import numpy as np
 
 from pellucid import io
 from pellucid.io.dtypes import convert
-from pellucid.io.image import Metadata, Samples
+from pellucid.io.image import Metadata, Pixels
 from pellucid.io.metadata import orientation_of
 
 #: Browsers draw no larger canvas everywhere.
@@ -23,35 +23,35 @@ _TURNS = {
 }
 
 
-def preview(picture: io.Picture) -> bytes:
+def preview(image: io.Image) -> bytes:
     """Draw the first page upright, in 8 bits, at most `MAX_SIDE_PX` pixels long.
 
     Parameters
     ----------
-    picture : Picture
+    image : Image
         Of any number of channels; three or more are shown by their first three, two by the first. Alpha is left out.
         The ICC profile is kept, so that a browser shows the right colours.
 
     Returns
     -------
     bytes
-        A PNG file. A picture that is longer is averaged over blocks of 2 x 2, 3 x 3 ... pixels.
+        A PNG file. A image that is longer is averaged over blocks of 2 x 2, 3 x 3 ... pixels.
     """
-    page = picture.pages[0]
+    page = image.pages[0]
     page = page[..., : 3 if page.shape[2] >= 3 else 1]
-    shown = _turn(convert(_shrink(page), np.dtype(np.uint8)), orientation_of(picture.metadata.exif))
-    metadata = Metadata(icc=picture.metadata.icc)
-    return io.encode(io.Picture((np.ascontiguousarray(shown),), (None,), "png", metadata), "png")
+    shown = _turn(convert(_shrink(page), np.dtype(np.uint8)), orientation_of(image.metadata.exif))
+    metadata = Metadata(icc=image.metadata.icc)
+    return io.encode(io.Image((np.ascontiguousarray(shown),), (None,), "png", metadata), "png")
 
 
-def upright_size(picture: io.Picture) -> tuple[int, int]:
-    """Give width and height of a picture as it is looked at, in pixels."""
-    height_px, width_px = picture.pages[0].shape[:2]
-    is_turned = _TURNS[orientation_of(picture.metadata.exif)][0]
+def upright_size(image: io.Image) -> tuple[int, int]:
+    """Give width and height of an image as it is looked at, in pixels."""
+    height_px, width_px = image.pages[0].shape[:2]
+    is_turned = _TURNS[orientation_of(image.metadata.exif)][0]
     return (height_px, width_px) if is_turned else (width_px, height_px)
 
 
-def _shrink(page: Samples) -> Samples:
+def _shrink(page: Pixels) -> Pixels:
     """Average over square blocks; what is left over at the right and lower edge is left out."""
     factor = -(-max(page.shape[:2]) // MAX_SIDE_PX)
     if factor == 1:
@@ -70,7 +70,7 @@ def _shrink(page: Samples) -> Samples:
     return mean.astype(page.dtype)
 
 
-def _turn(page: Samples, orientation: int) -> Samples:
+def _turn(page: Pixels, orientation: int) -> Pixels:
     swap, flip_rows, flip_columns = _TURNS[orientation]
     turned = page.swapaxes(0, 1) if swap else page
     return turned[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]

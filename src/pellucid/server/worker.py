@@ -35,11 +35,11 @@ class _ReportingDenoiser(FileDenoiser):
     """A FileDenoiser that reports its progress and keeps the images for previews."""
 
     on_progress: Progress | None = None
-    pictures: tuple[io.Picture, io.Picture] | None = None
+    images: tuple[io.Image, io.Image] | None = None
 
-    def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[RunningRMS], str]:
-        after, levels, model = super()._denoise(picture, progress or self.on_progress)
-        self.pictures = (picture, after)
+    def _denoise(self, image: io.Image, progress: Progress | None) -> tuple[io.Image, list[RunningRMS], str]:
+        after, levels, model = super()._denoise(image, progress or self.on_progress)
+        self.images = (image, after)
         return after, levels, model
 
 
@@ -58,9 +58,9 @@ class JobRunner:
     def warm_up(self) -> None:
         """Load the bundled models, so that the first request is as fast as the next."""
         for n_channels in DEFAULT_NAMES:
-            black = io.Picture((np.zeros((8, 8, n_channels), np.uint8),), (None,), "png")
+            black = io.Image((np.zeros((8, 8, n_channels), np.uint8),), (None,), "png")
             self._denoiser.denoise_bytes(io.encode(black, "png"))
-        self._denoiser.pictures = None
+        self._denoiser.images = None
 
     def answer(self, job: Frame, report: Report) -> None:
         """Run a job and report each frame of its answer; errors are reported as problems."""
@@ -76,7 +76,7 @@ class JobRunner:
             traceback.print_exc()
             _report_problem(ProblemError(500, "image data: internal error: see the server's log"), report)
         finally:
-            self._denoiser.pictures = None
+            self._denoiser.images = None
 
     def _denoise(self, job: Frame, report: Report) -> None:
         denoiser, wanted = self._denoiser, job.fields
@@ -86,7 +86,7 @@ class JobRunner:
             Frame({"kind": "progress", "done": n_done, "total": n_tiles})
         )
         encoded, result = denoiser.denoise_bytes(job.content)
-        before, after = cast(tuple[io.Picture, io.Picture], denoiser.pictures)
+        before, after = cast(tuple[io.Image, io.Image], denoiser.images)
         report(Frame({"kind": "result", "result": _result_fields(result, before)}))
         if wanted["previews"]:
             report(Frame({"kind": "part", "name": "before", "type": "image/png"}, preview(before)))
@@ -94,17 +94,17 @@ class JobRunner:
         report(Frame({"kind": "part", "name": "result", "type": f"image/{before.format}", "last": True}, encoded))
 
     def _estimate(self, job: Frame, report: Report) -> None:
-        picture = io.read(job.content, max_pixels=self._options.max_pixels)
+        image = io.read(job.content, max_pixels=self._options.max_pixels)
         self._denoiser.options = self._options
-        estimator = self._denoiser.denoiser(picture.header.n_channels)
-        sigmas = [round(255 * estimator.estimate(page), 2) for page in picture.pages]
-        width_px, height_px = upright_size(picture)
+        estimator = self._denoiser.denoiser(image.header.n_channels)
+        sigmas = [round(255 * estimator.estimate(page), 2) for page in image.pages]
+        width_px, height_px = upright_size(image)
         found = {"sigma": _mean(sigmas), "sigmas": sigmas, "width": width_px, "height": height_px}
-        report(Frame({"kind": "result", "result": {**found, "format": picture.format}, "last": True}))
+        report(Frame({"kind": "result", "result": {**found, "format": image.format}, "last": True}))
 
 
-def _result_fields(result: FileResult, picture: io.Picture) -> dict[str, Any]:
-    width_px, height_px = upright_size(picture)
+def _result_fields(result: FileResult, image: io.Image) -> dict[str, Any]:
+    width_px, height_px = upright_size(image)
     return {
         "sigma": _mean(result.sigmas),
         "sigmas": result.sigmas,
@@ -112,7 +112,7 @@ def _result_fields(result: FileResult, picture: io.Picture) -> dict[str, Any]:
         "model": result.model,
         "width": width_px,
         "height": height_px,
-        "format": picture.format,
+        "format": image.format,
         "seconds": result.seconds,
     }
 

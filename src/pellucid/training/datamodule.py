@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from pellucid import io
 from pellucid.errors import DataError, InputError, UnsupportedImageError
 from pellucid.inference.blending import LUMA
-from pellucid.io import Samples
+from pellucid.io import Pixels
 from pellucid.simulation.camera.filters import resize
 from pellucid.simulation.specs import GaussianNoise, Mixture
 from pellucid.training.datasets import Batch, PairSampler, PatchSampler, Sampler, pair_sampler, patch_sampler
@@ -26,7 +26,7 @@ VALIDATION_PATCH_PX = 256
 #: Crops on which an exported network is compared with torch's; their side is rounded to the network's stride.
 N_EXAMPLES, EXAMPLE_PX = 6, 64
 Item = TypeVar("Item")
-Pair = tuple[Samples, Samples]
+Pair = tuple[Pixels, Pixels]
 
 
 class DenoisingDataModule(pl.LightningDataModule):  # type: ignore[misc]
@@ -184,7 +184,7 @@ class BatchStream(IterableDataset[Batch]):
             step += 1
 
 
-def load_images(folder: Path, *, n_channels: int, min_px: int) -> tuple[list[Samples], list[str]]:
+def load_images(folder: Path, *, n_channels: int, min_px: int) -> tuple[list[Pixels], list[str]]:
     """Read all images under a folder, in sorted order.
 
     Parameters
@@ -207,7 +207,7 @@ def load_images(folder: Path, *, n_channels: int, min_px: int) -> tuple[list[Sam
         No image can be used.
     """
     paths = _find(folder, "clean")
-    found: list[Samples] = []
+    found: list[Pixels] = []
     skipped: list[str] = []
     for path in paths:
         try:
@@ -254,7 +254,7 @@ def load_pairs(clean: Path, noisy: Path, *, n_channels: int, min_px: int) -> tup
     return found, skipped
 
 
-def rescale(image: Samples, scales: Sequence[float], min_px: int) -> Iterator[Samples]:
+def rescale(image: Pixels, scales: Sequence[float], min_px: int) -> Iterator[Pixels]:
     """Yield an image (H, W, C), uint8 or uint16, at each of a few scales in (0, 1] that leave `min_px` or more."""
     for scale in scales:
         height, width = (round(scale * side) for side in image.shape[:2])
@@ -292,7 +292,7 @@ def _split(items: Sequence[Item], every: int) -> tuple[Sequence[Item], Sequence[
     return shown or items, items[::every]
 
 
-def _validation_crops(held_out: Sequence[Samples], recipe: Recipe) -> Iterator[tuple[str, Batch]]:
+def _validation_crops(held_out: Sequence[Pixels], recipe: Recipe) -> Iterator[tuple[str, Batch]]:
     """Make fixed noisy crops: at several levels if all noise is Gaussian, else with the recipe's noise."""
     if all(spec.kind == "gaussian" for spec in recipe.data.noise):
         levels = [
@@ -306,7 +306,7 @@ def _validation_crops(held_out: Sequence[Samples], recipe: Recipe) -> Iterator[t
             yield name, PatchSampler([image], _crop_side(image, recipe), noise, seed=0).batch(index, 1)
 
 
-def _crop_side(image: Samples, recipe: Recipe) -> int:
+def _crop_side(image: Pixels, recipe: Recipe) -> int:
     stride_px = _stride_px(recipe)
     side: int = min(VALIDATION_PATCH_PX, *image.shape[:2]) // stride_px * stride_px
     return side
@@ -324,7 +324,7 @@ def _read_pair(clean_path: Path, noisy_path: Path, n_channels: int, min_px: int)
     return clean, _to_channels(noisy, noisy_path, n_channels, min_px)
 
 
-def _to_channels(image: Samples, path: Path, n_channels: int, min_px: int) -> Samples:
+def _to_channels(image: Pixels, path: Path, n_channels: int, min_px: int) -> Pixels:
     """Convert an image to the network's channels, or raise an error that says why it cannot be used."""
     if min(image.shape[:2]) < min_px:
         raise UnsupportedImageError(f"{path}: {_size(image)} is smaller than a patch of {min_px} pixels")
@@ -335,7 +335,7 @@ def _to_channels(image: Samples, path: Path, n_channels: int, min_px: int) -> Sa
     return image if image.shape[2] == n_channels else np.rint(image @ LUMA)[..., None].astype(image.dtype)
 
 
-def _size(image: Samples) -> str:
+def _size(image: Pixels) -> str:
     height, width, n_channels = image.shape
     return f"{width}x{height} of {n_channels} channel{'s' * (n_channels != 1)}"
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.errors import RecipeError
-from pellucid.io import Samples
+from pellucid.io import Pixels
 from pellucid.simulation.camera.camera import Camera
 from pellucid.simulation.dead_leaves import draw_dead_leaves
 from pellucid.simulation.noise import Degradation, Gaussian
@@ -77,7 +77,7 @@ class PatchSampler(Sampler):
         Probability that `cond_sigma` is too high, for camera noise and patches without noise, where none is to be kept.
     """
 
-    images: Sequence[Samples]
+    images: Sequence[Pixels]
     patch_px: int
     noise: NoiseSpec | Mixture
     seed: int
@@ -142,7 +142,7 @@ class PairSampler(Sampler):
     patch_px, seed
     """
 
-    pairs: Sequence[tuple[Samples, Samples]]
+    pairs: Sequence[tuple[Pixels, Pixels]]
     patch_px: int
     seed: int
 
@@ -164,14 +164,14 @@ class PairSampler(Sampler):
         return noisy, clean, sigma, sigma
 
 
-def patch_sampler(images: Sequence[Samples], recipe: Recipe) -> PatchSampler:
+def patch_sampler(images: Sequence[Pixels], recipe: Recipe) -> PatchSampler:
     """Build a recipe's sampler for clean images."""
     data = recipe.data
     probabilities = data.keep_noise_prob, data.dead_leaves_prob, data.sigma_inflation_prob
     return PatchSampler(images, data.patch_px, Mixture(data.noise), recipe.seed, *probabilities)
 
 
-def pair_sampler(pairs: Sequence[tuple[Samples, Samples]], recipe: Recipe) -> PairSampler:
+def pair_sampler(pairs: Sequence[tuple[Pixels, Pixels]], recipe: Recipe) -> PairSampler:
     """Build a recipe's sampler for noisy/clean pairs, which bring their own noise.
 
     Raises
@@ -223,7 +223,7 @@ class _Crop:
     n_quarter_turns: int
     is_mirrored: bool
 
-    def apply(self, image: Samples) -> Patch:
+    def apply(self, image: Pixels) -> Patch:
         patch = image[self.top : self.top + self.side_px, self.left : self.left + self.side_px]
         patch = np.rot90(patch, self.n_quarter_turns)
         return _to_unit(patch[:, ::-1] if self.is_mirrored else patch)
@@ -240,7 +240,7 @@ def _generator(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, index]))
 
 
-def _deviation(clean: Samples, noisy: Samples) -> float:
+def _deviation(clean: Pixels, noisy: Pixels) -> float:
     """Root mean square of the difference of two images, in bands of rows to save memory."""
     total = 0.0
     for top in range(0, len(clean), _BAND_ROWS):
@@ -249,7 +249,7 @@ def _deviation(clean: Samples, noisy: Samples) -> float:
     return float(np.sqrt(total / clean.size))
 
 
-def _to_unit(values: Samples) -> Patch:
+def _to_unit(values: Pixels) -> Patch:
     """Scale integers to [0, 1], float32."""
     unit: Patch = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
     return unit

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from pellucid.errors import UnsupportedImageError
 from pellucid.io.ifd import parse_block
-from pellucid.io.image import Facts, Metadata, Source
+from pellucid.io.image import Facts, ImageLike, Metadata
 from pellucid.io.metadata import (
     Resolution,
     fitting_icc,
@@ -70,7 +70,7 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
     return Facts(metadata, is_decoded_whole=is_progressive)
 
 
-def leading_segments(source: Source) -> bytes:
+def leading_segments(source: ImageLike) -> bytes:
     """Build the segments that stand between the start of a JPEG file and its tables.
 
     EXIF and XMP of more than 64 KiB, from another format, are left out: a JPEG has no place for them.

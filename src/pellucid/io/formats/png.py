@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pellucid.errors import UnsupportedImageError
-from pellucid.io.image import Facts, Metadata, Source
+from pellucid.io.image import Facts, ImageLike, Metadata
 from pellucid.io.metadata import Resolution, fitting_icc, sound_exif, sound_icc
 
 _SIGNATURE_LENGTH = 8
@@ -51,7 +51,7 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
     return Facts(metadata, is_decoded_whole=stream.read(1) == b"\1")
 
 
-def leading_chunks(source: Source) -> bytes:
+def leading_chunks(source: ImageLike) -> bytes:
     """Build the chunks that stand between a PNG file's header and its pixels."""
     metadata = source.metadata
     chunks = []

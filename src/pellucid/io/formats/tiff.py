@@ -21,7 +21,7 @@ from pellucid.io.ifd import (
     parse_block,
     read_layout,
 )
-from pellucid.io.image import Facts, Metadata, Source
+from pellucid.io.image import Facts, ImageLike, Metadata
 from pellucid.io.metadata import (
     ORIENTATION,
     RESOLUTION_UNIT,
@@ -116,7 +116,7 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
     return Facts(_metadata(pages[0], descriptions), n_pages, has_alpha=_has_alpha(pages[0]))
 
 
-def amend(stream: BinaryIO, source: Source) -> None:
+def amend(stream: BinaryIO, source: ImageLike) -> None:
     """Give each page of a file that libvips has written its descriptive tags, and name its channels.
 
     The new directories are appended, and the old ones are left unused.
@@ -151,7 +151,7 @@ def _first(page: dict[int, tuple[int, ...]], code: int, default: int) -> int:
 def _is_raw(stream: BinaryIO, page: dict[int, tuple[int, ...]]) -> bool:
     stream.seek(8)
     is_canon = stream.read(2) == b"CR"
-    # Nikon's, Sony's and Adobe's raw files open with a thumbnail; the picture itself hides in a SubIFD.
+    # Nikon's, Sony's and Adobe's raw files open with a thumbnail; the image itself hides in a SubIFD.
     is_thumbnail = bool(_first(page, _SUBFILE_TYPE, 0) & _REDUCED)
     return is_canon or is_thumbnail or _DNG_VERSION in page or _first(page, _PHOTOMETRIC, 1) in _RAW
 
@@ -254,7 +254,7 @@ def _metadata(page: dict[int, tuple[int, ...]], descriptions: tuple[tuple[Tag, .
     )
 
 
-def _wanted(source: Source, number: int) -> tuple[Tag, ...]:
+def _wanted(source: ImageLike, number: int) -> tuple[Tag, ...]:
     metadata = source.metadata
     if source.header.format == "tiff" and len(metadata.directories) == source.header.n_pages:
         return metadata.directories[number]
@@ -270,8 +270,8 @@ def _wanted(source: Source, number: int) -> tuple[Tag, ...]:
     return tuple(tags.values())
 
 
-def _merged(written: Iterable[Tag], wanted: Iterable[Tag], source: Source) -> list[Tag]:
-    # libvips writes a resolution where the picture has none, takes any three channels for RGB and every
+def _merged(written: Iterable[Tag], wanted: Iterable[Tag], source: ImageLike) -> list[Tag]:
+    # libvips writes a resolution where the image has none, takes any three channels for RGB and every
     # further one for alpha.
     header, merged = source.header, {tag.code: tag for tag in written}
     if header.n_channels < 3:

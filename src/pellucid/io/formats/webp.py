@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from pellucid.errors import UnsupportedImageError
 from pellucid.io.ifd import parse_block
-from pellucid.io.image import Facts, Metadata, Source
+from pellucid.io.image import Facts, ImageLike, Metadata
 from pellucid.io.metadata import (
     exif_with_resolution,
     fitting_icc,
@@ -45,8 +45,8 @@ def inspect(stream: BinaryIO, name: str) -> Facts:
     return Facts(metadata, is_decoded_whole=True)
 
 
-def with_metadata(encoded: bytes, source: Source) -> bytes:
-    """Put the metadata of a picture into a WebP file that has none.
+def with_metadata(encoded: bytes, source: ImageLike) -> bytes:
+    """Put the metadata of an image into a WebP file that has none.
 
     A resolution without EXIF, from another format, becomes an EXIF block: WebP has no other place for it.
     """
