@@ -1,8 +1,8 @@
-"""How much of the network's own speed ``pellucid batch`` keeps: ``python benchmarks/batch.py``.
+"""Throughput of ``pellucid batch`` relative to the network alone: ``python benchmarks/batch.py``.
 
-Photographs with noise are denoised from JPEG to JPEG by the batch, and, in the same process and by turns, their pixels
-by the network alone, whole and without reading, noise estimate, tiles or writing. Both have the same processors. The
-batch's share is the network's seconds over the batch's; the medians over the repeats are given, and every repeat.
+Noisy photographs are denoised from JPEG to JPEG by the batch and, alternating in the same process, their pixels by the
+network alone, as a whole and without reading, noise estimation, tiling or writing. Both use the same processors.
+Printed are the medians over the repeats, and every repeat.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SIGMA = 20
 
 
 def make_photographs(folder: Path, n_images: int, side_px: int) -> None:
-    """Write noisy JPEGs, no two alike."""
+    """Write different noisy JPEGs."""
     photograph = astronaut()
     n_tiles = -(-side_px // photograph.shape[0]) + 1
     large = np.tile(photograph, (n_tiles, n_tiles, 1)).astype(np.float32)
@@ -38,13 +38,13 @@ def make_photographs(folder: Path, n_images: int, side_px: int) -> None:
         io.write(io.Picture((page,), (None,), "jpeg"), folder / f"{number}.jpg")
 
 
-def time_batch(folder: Path, settings: DenoiseOptions) -> float:
-    """Denoise a folder into a new one; give the seconds, without those of loading the network."""
+def time_batch(folder: Path, options: DenoiseOptions) -> float:
+    """Denoise a folder into a new one; return the seconds without those of loading the network."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as output:
-        batch = Batch(plan_jobs([folder], Path(output)), Path(output), settings)
-        # The first window of a size compiles the network for it, for either of the two.
+        batch = Batch(plan_jobs([folder], Path(output)), Path(output), options)
+        # Compiling the network for an image size is included, here and for the network alone.
         start = time.perf_counter()
-        n_failed = sum(record.status != "ok" for record in batch.run())
+        n_failed = sum(entry.status != "ok" for entry in batch.run())
         seconds = time.perf_counter() - start
     if n_failed:
         raise SystemExit(f"{n_failed} files failed")
@@ -52,7 +52,7 @@ def time_batch(folder: Path, settings: DenoiseOptions) -> float:
 
 
 def time_network(network: Network, windows: list[np.ndarray], sigma: np.ndarray) -> float:
-    """Give the seconds that the network needs for all windows, and compiling itself once."""
+    """Return the seconds of the network for all images, including one compilation."""
     start = time.perf_counter()
     for window in windows:
         network(window, sigma)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=24, metavar="N")
-    parser.add_argument("--size", type=int, default=1024, metavar="PX", help="side of the photographs; at most a tile")
+    parser.add_argument("--size", type=int, default=1024, metavar="PX", help="side of the images, at most a tile")
     parser.add_argument("--model", default="color", metavar="NAME")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     options = parser.parse_args(arguments)
@@ -81,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{options.images} JPEGs of {options.size}x{options.size}, {options.model}, {default_threads()} processors")
     for name, values in seconds.items():
         each = " ".join(f"{value:.1f}" for value in values)
-        print(f"{name:<9}{megapixels / median(values):>7.3f} megapixels a second  ({each} s)")
+        print(f"{name:<9}{megapixels / median(values):>7.3f} megapixels/s  ({each} s)")
     shares = [network / batch for network, batch in zip(seconds["network"], seconds["batch"], strict=True)]
-    print(f"the batch's share of the network's speed: {median(shares):.1%}  ({' '.join(f'{s:.1%}' for s in shares)})")
+    print(f"speed of the batch relative to the network: {median(shares):.1%}  ({' '.join(f'{s:.1%}' for s in shares)})")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Before and after, to be looked at: ``python benchmarks/before_after.py FOLDER -o page.png``.
+"""Draw images before and after, for judging by eye: ``python benchmarks/before_after.py FOLDER -o page.png``.
 
-Of each image in FOLDER, at the default settings, a window where the noise is strongest is shown four times: as it was,
-denoised, what was taken out (four times as strong, about gray), and how strong the noise was seen to be (ten times).
-Printed are the names, top to bottom, with the levels.
+For each image in FOLDER, the window with the strongest noise is shown four times: noisy, denoised with the default
+options, the residual (times four, on gray), and the noise map (times ten). Printed are the names, top to bottom, with
+the estimated noise levels.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid import io
-from pellucid.evaluation.datasets import expand
+from pellucid.evaluation.datasets import list_images
 from pellucid.inference.denoiser import Denoiser
 from pellucid.simulation.noise import Image
 
@@ -28,7 +28,7 @@ def read_unit(path: Path) -> Image:
 
 
 def busiest(level: NDArray[np.float32]) -> tuple[slice, slice]:
-    """Find the window, of those on a grid, in which the noise is strongest."""
+    """Find the window on a grid with the strongest noise."""
     height, width = level.shape
     places = [
         (top, left)
@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     denoiser = Denoiser(options.model)
     rows = []
-    for path in expand([options.folder]):
+    for path in list_images([options.folder]):
         noisy = read_unit(path)
         rows.append(row_of(noisy, denoiser))
         print(

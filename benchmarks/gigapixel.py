@@ -1,10 +1,9 @@
 """Memory and time of ``pellucid denoise`` on huge images: ``python benchmarks/gigapixel.py``.
 
-Makes noisy TIFFs (RGB, 8 bit) of several sizes, row by row, and denoises each in a process of its own. Prints the
-peak resident memory as the operating system counts it, the seconds, the seconds per megapixel, and how these grow.
-Loading the engine and the network is timed on the smallest image, and given by itself: it weighs on small images only.
-What is small is denoised several times, and the median counts; the first time of all, with everything to be read from
-disk, does not.
+Writes noisy TIFFs (RGB, 8 bit) of several sizes, row by row, and denoises each in a process of its own. Prints the
+peak resident memory as the operating system counts it, the seconds, and the seconds per megapixel relative to the first
+size. The time of loading the engine and the network is measured on a tiny image and subtracted. For small images, the
+median of several runs is printed.
 ``--sizes 1024 8192 16384 32768`` goes up to the gigapixel.
 """
 
@@ -27,20 +26,20 @@ from pellucid import io
 COMMAND = Path(sys.executable).with_name("pellucid")
 SIGMA = 20
 BAND_PX, NOISE_MOVES_PX = 64, 4096
-#: Up to so many megapixels, seconds are the median of so many runs.
+#: Up to SMALL_MPX megapixels, seconds are the median of N_RUNS.
 SMALL_MPX, N_RUNS = 4, 7
 
 
 @dataclass(frozen=True)
 class NoisyMosaic:
-    """A photograph laid side by side up to a size, with white noise, of which no more than a band is ever there."""
+    """A photograph tiled to a size, with white noise, generated band by band."""
 
     width_px: int
     height_px: int
 
     @property
     def metadata(self) -> io.Metadata:
-        """No compression: to make the image should take no time."""
+        """No compression, to be fast."""
         return io.Metadata(compression="none")
 
     @property
@@ -52,7 +51,7 @@ class NoisyMosaic:
         """Yield the rows from the top to the bottom."""
         photograph, rng = astronaut().astype(np.int16), np.random.default_rng(0)
         n_across = -(-self.width_px // photograph.shape[1])
-        # The same noise, moved along: to draw three gigasamples anew takes minutes.
+        # The same noise at changing offsets, since three billion new values take minutes.
         noise = rng.normal(0, SIGMA, (BAND_PX, self.width_px + NOISE_MOVES_PX, 3)).astype(np.int16)
         for top in range(0, self.height_px, BAND_PX):
             rows = np.arange(top, min(top + BAND_PX, self.height_px))
@@ -62,12 +61,12 @@ class NoisyMosaic:
             yield np.clip(band, 0, 255, out=band).astype(np.uint8)
 
     def is_opaque(self) -> bool:
-        """There is no alpha."""
+        """It has no alpha channel."""
         return True
 
 
 def denoise(source: Path, target: Path, model: str) -> tuple[float, float]:
-    """Denoise a file; give the seconds and the peak resident memory in MB.
+    """Denoise a file; return the seconds and the peak resident memory in MB.
 
     Raises
     ------
@@ -84,7 +83,7 @@ def denoise(source: Path, target: Path, model: str) -> tuple[float, float]:
 
 
 def measure(folder: Path, side_px: int, model: str) -> tuple[float, float]:
-    """Make an image and denoise it, often if it is small; give the median of the seconds, and the peak in MB."""
+    """Write an image and denoise it, several times if it is small; return median seconds and peak MB."""
     source, target = folder / "noisy.tif", folder / "clean.tif"
     io.write(NoisyMosaic(side_px, side_px), source, overwrite=True)
     n_runs = N_RUNS if side_px**2 <= SMALL_MPX * 1e6 else 1
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 4096, 8192, 16384], metavar="PX", help="sides")
     parser.add_argument("--model", default="fast", metavar="NAME")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the images are made")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="folder for the images")
     options = parser.parse_args(arguments)
     print(f"{'size':>14}{'Mpixel':>9}{'seconds':>10}{'s/Mpixel':>10}{'of first':>10}{'peak MB':>9}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -111,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             first = first or each
             row = f"{f'{side}x{side}':>14}{megapixels:>9.0f}{seconds:>10.1f}{each:>10.3f}{each / first:>10.2f}"
             print(f"{row}{peak_mb:>9.0f}", flush=True)
-    print(f"start-up, taken off each s/Mpixel: {start_s:.1f} s")
+    print(f"start-up, subtracted from each s/Mpixel: {start_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Cameras that denoise by themselves, judged by many shots: ``python benchmarks/many_shots.py FOLDER --peers WEIGHTS``.
+"""Cameras with noise reduction, judged by means of shots: ``python benchmarks/many_shots.py FOLDER --peers WEIGHTS``.
 
-The truth of real photographs is the mean of many shots, and so it is here. The clean images of FOLDER are taken again
-and again by the cameras of ``other_cameras.py``, now with noise reduction and sharpening that training does not
-imitate. The mean is that of a camera that stands still, or of one that shakes by a fraction of a pixel between shots:
-such a mean lies beside the shot and is softer than it, as PolyU's are. Our default is told nothing; FFDNet is told one
-level for all images of a camera, of which the best for each mean counts. Printed is the mean PSNR in dB of what would
-be saved, in 8 bits, against both means.
+As for real photographs, the reference is the mean of many shots. The clean images of FOLDER pass through the cameras of
+``other_cameras.py``, with noise reduction and sharpening that are not part of the simulation of training. The mean is
+that of a camera that stands still, or of one that shakes by a fraction of a pixel between shots: such a mean is shifted
+and softer than the shot, as those of PolyU are. Our models are blind; FFDNet gets one sigma for all images of a camera,
+the best of several for each mean. Printed is the mean PSNR in dB of the 8-bit output against both means.
 """
 
 import argparse
@@ -24,8 +23,8 @@ from photographs import saved
 from skimage.restoration import denoise_wavelet
 
 from pellucid.evaluation.baselines import Setup, find_method
-from pellucid.evaluation.datasets import expand, load_clean
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.datasets import list_images, load_clean
+from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads
@@ -34,40 +33,40 @@ from pellucid.simulation.noise import Image
 
 SIGMAS = (5, 7, 10, 15, 20, 25, 35, 50)
 LEVELS = {"some noise": Shot(3e-3, 6e-5), "much noise, soft": Shot(1.2e-2, 6e-4, is_soft=True)}
-#: Deviation of where a shaking camera is, in pixels, along rows and along columns. A photograph of PolyU lies 0.33
-#: pixels beside its mean (median of every second one, ``photographs.py --align``).
+#: Standard deviation of the position of a shaking camera in pixels, along each axis. Photographs of PolyU are shifted
+#: by 0.33 pixels against their means (median of every second one, ``photographs.py --align``).
 SHAKE_PX = 0.33 / np.sqrt(2 * np.log(2))
 
 Plane = NDArray[np.float32]
-#: A shot, the mean of many that a still camera took, and the mean of many that a shaking one took.
+#: A shot, the mean of many shots of a still camera, and the mean of many shots of a shaking one.
 Series = tuple[Image, Image, Image]
 
 
 def bilateral(luma: Plane, sigma: float) -> Plane:
-    """Average what is near and alike (Tomasi and Manduchi, ICCV 1998), and sharpen."""
+    """Bilateral filter (Tomasi and Manduchi, ICCV 1998); sharpen."""
     return _sharpened(cv2.bilateralFilter(luma, 7, 2.2 * sigma, 1.8), 0.6, 1.0)
 
 
 def non_local(luma: Plane, sigma: float) -> Plane:
-    """Average patches that are alike (Buades, Coll and Morel, CVPR 2005), keep a fifth as it was, and sharpen."""
+    """Non-local means (Buades, Coll and Morel, CVPR 2005), blended with a fifth of the input; sharpen."""
     levels = np.rint(np.clip(luma, 0, 1) * 255).astype(np.uint8)
     smooth = cv2.fastNlMeansDenoising(levels, None, 0.75 * 255 * sigma, 5, 13).astype(np.float32) / 255
     return _sharpened(0.8 * smooth + 0.2 * luma, 0.5, 0.9)
 
 
 def wavelets(luma: Plane, sigma: float) -> Plane:
-    """Shrink wavelet coefficients (Donoho and Johnstone, Biometrika 1994), and keep three tenths as it was."""
+    """Wavelet shrinkage (Donoho and Johnstone, Biometrika 1994), blended with three tenths of the input."""
     smooth: Plane = denoise_wavelet(luma, 0.8 * sigma, "sym4", "soft", 3, method="VisuShrink")
     return 0.7 * smooth + 0.3 * luma
 
 
-def median(luma: Plane, sigma: float) -> Plane:  # noqa: ARG001 (a camera's)
-    """Take the median of 3x3 pixels, keep three tenths as it was, and sharpen."""
+def median(luma: Plane, sigma: float) -> Plane:  # noqa: ARG001 (common signature)
+    """Median of 3x3 pixels, blended with three tenths of the input; sharpen."""
     return _sharpened(0.7 * cv2.medianBlur(luma, 3) + 0.3 * luma, 0.8, 1.2)
 
 
 def guided(luma: Plane, sigma: float) -> Plane:
-    """Smooth by as much as brightness is alike within 5x5 pixels (He, Sun and Tang, ECCV 2010)."""
+    """Guided filter with a window of 5x5 pixels (He, Sun and Tang, ECCV 2010)."""
     box = partial(cv2.boxFilter, ddepth=-1, ksize=(5, 5))
     mean = box(luma)
     variance = np.maximum(box(luma * luma) - mean * mean, 0)
@@ -84,14 +83,14 @@ def _sharpened(luma: Plane, amount: float, sigma_px: float) -> Plane:
 
 @dataclass(frozen=True)
 class Finish:
-    """What becomes of brightness, by how many pixels colours are blurred, and the JPEG quality of the files."""
+    """A denoising camera: filter of the luma, blur of the chroma in pixels, and JPEG quality."""
 
     smooth: Callable[[Plane, float], Plane]
     chroma_px: float
     quality: int
 
     def __call__(self, shown: Image, sigma: float) -> Image:
-        """Give what is in the file; sigma is the noise of brightness, which a camera knows for each ISO."""
+        """Process and compress; sigma is the noise of the luma, which a camera has calibrated for each ISO."""
         planes = cv2.cvtColor(shown, cv2.COLOR_RGB2YCrCb)
         luma = self.smooth(np.ascontiguousarray(planes[..., 0]), sigma)
         planes = np.dstack([luma, cv2.GaussianBlur(planes[..., 1:], (0, 0), self.chroma_px)])
@@ -108,7 +107,7 @@ FINISHES = {
 
 
 def shoot(clean: Image, finish: Finish, shot: Shot, rng: np.random.Generator, n_shots: int) -> Series:
-    """Take one scene again and again."""
+    """Simulate a series of shots of one scene."""
     seen = frame(clean, shot)
     light = light_of(seen)
     noise = show(expose(light, shot, rng)) - show(light)
@@ -125,7 +124,7 @@ def shoot(clean: Image, finish: Finish, shot: Shot, rng: np.random.Generator, n_
 
 
 def _moved(image: Image, y: float, x: float) -> Image:
-    """Move an image by parts of a pixel."""
+    """Shift an image by a fraction of a pixel."""
     matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
     size = image.shape[1::-1]
     moved: Image = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
@@ -133,7 +132,7 @@ def _moved(image: Image, y: float, x: float) -> Image:
 
 
 def measure(denoise: Callable[[Image], Image], series: Sequence[Series]) -> tuple[float, float]:
-    """Give the mean PSNR against still means, and against shaken ones."""
+    """Compute the mean PSNR against still means, and against shaken ones."""
     results = [saved(denoise(first)) for first, _, _ in series]
     still, shaken = (
         float(np.mean([psnr(means[which], result) for (_, *means), result in zip(series, results, strict=True)]))
@@ -143,13 +142,13 @@ def measure(denoise: Callable[[Image], Image], series: Sequence[Series]) -> tupl
 
 
 def describe(series: Sequence[Series], ours: Sequence[Denoiser], peer: Callable[[Image, float], Image]) -> str:
-    """Give the cells of a row: the noisy one, ours and the peer at its best, against still means and shaken ones."""
+    """Format a row: noisy, our models and the peer with its best sigma, against still means and shaken ones."""
     rows = [measure(lambda noisy: noisy, series), *(measure(network.denoise, series) for network in ours)]
-    told = {sigma: measure(lambda noisy, sigma=sigma: peer(noisy, sigma / 255), series) for sigma in SIGMAS}
+    by_sigma = {sigma: measure(lambda noisy, sigma=sigma: peer(noisy, sigma / 255), series) for sigma in SIGMAS}
     cells = []
     for which in (0, 1):
-        best = max(SIGMAS, key=lambda sigma, which=which: told[sigma][which])
-        cells += [f"{row[which]:.2f}" for row in rows] + [f"{told[best][which]:.2f}, {best}"]
+        best = max(SIGMAS, key=lambda sigma, which=which: by_sigma[sigma][which])
+        cells += [f"{row[which]:.2f}" for row in rows] + [f"{by_sigma[best][which]:.2f}, {best}"]
     return "".join(f"{cell:>14}" for cell in cells)
 
 
@@ -160,11 +159,11 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, metavar="WEIGHTS", help="folder of published weights")
     parser.add_argument("--models", nargs="+", default=["photo"], metavar="NAME")
     parser.add_argument("--every", type=int, default=6, metavar="N", help="only every Nth image (default: 6)")
-    parser.add_argument("--shots", type=int, default=24, metavar="N", help="shots of a mean (default: 24)")
+    parser.add_argument("--shots", type=int, default=24, metavar="N", help="shots per mean (default: 24)")
     options = parser.parse_args()
-    print(surroundings())
-    images = [load_clean(path) for path in expand([options.folder])[:: options.every]]
-    names = ["noisy", *(Path(name).name for name in options.models), "FFDNet, told"]
+    print(describe_environment())
+    images = [load_clean(path) for path in list_images([options.folder])[:: options.every]]
+    names = ["noisy", *(Path(name).name for name in options.models), "FFDNet, sigma"]
     print(f"{f'{len(images)} images: still, then shaken':<42}" + "".join(f"{name:>14}" for name in names * 2))
     ours = [Denoiser(name) for name in options.models]
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,9 @@
-"""How near the estimated noise level comes: ``python benchmarks/noise_level.py FOLDER``.
+"""Accuracy of the noise estimate: ``python benchmarks/noise_level.py FOLDER``.
 
-FOLDER holds clean photographs. White noise of known level is added to each; the table gives the mean relative
-error of our estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in
-gray, and how strong ours is relative to the truth, from which `pellucid.inference.noise_map.MIDDLE` is set. Then:
-what is seen in the clean photographs themselves at each scale, from which
-`pellucid.inference.noise_estimation.TEXTURE` is set.
+White noise of known level is added to the clean photographs in FOLDER. Printed are the mean relative error of our
+estimate and of scikit-image's (`estimate_sigma`, the median of wavelet coefficients), in colour and in gray, and the
+mean ratio of ours to the true level, from which `pellucid.inference.noise_map.MIDDLE` is set; then the estimates for
+the clean photographs themselves at each scale, from which `pellucid.inference.noise_estimation.TEXTURE` is set.
 """
 
 import argparse
@@ -26,7 +25,7 @@ Image = NDArray[np.float32]
 
 
 def read_clean(folder: Path, n_images: int) -> list[Image]:
-    """Read photographs evenly spread over a folder's, as floats in [0, 1]."""
+    """Read photographs evenly spread over a folder, as floats in [0, 1]."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in io.SUFFIXES)
     chosen = paths[:: max(1, len(paths) // n_images)][:n_images]
     pages = (io.read(path).pages[0] for path in chosen)
@@ -50,8 +49,8 @@ def print_errors(clean: Sequence[Image]) -> None:
 
 
 def print_texture(clean: Sequence[Image]) -> None:
-    """Print what is taken for noise in clean photographs, scale by scale, on the 0..255 scale."""
-    print(f"{'scale':>6}{'median':>10}{'99th':>8}{'largest':>9}   seen in clean images")
+    """Print the noise estimated in clean photographs at each scale, 0..255."""
+    print(f"{'scale':>6}{'median':>10}{'99th':>8}{'largest':>9}   estimated in clean images")
     for scale in SCALES:
         seen = [255 * scale * white_noise_sigma(image, np.random.default_rng(0), scale) for image in clean]
         print(f"{scale:>6}{np.median(seen):>10.2f}{np.percentile(seen, 99):>8.2f}{max(seen):>9.2f}")

@@ -1,10 +1,10 @@
-"""Cameras that no model was trained on, and gray grain: ``python benchmarks/other_cameras.py FOLDER --peers WEIGHTS``.
+"""Cameras other than the simulated ones, and film grain: ``python benchmarks/other_cameras.py FOLDER --peers WEIGHTS``.
 
-The clean images of FOLDER are taken by cameras built of other parts than those that training imitates: OpenCV's
-edge-aware demosaicing, the curve of sRGB, libjpeg by Pillow, and no smoothing or sharpening, as phones' raw files are
-developed; some see only a soft quarter of the image. Others are scanned with gray grain, or are black and white and
-stored in colour. Our default is told nothing; FFDNet is told one level for all images of a camera, of which the best
-counts. Printed is the mean PSNR in dB of what would be saved, in 8 bits, against the same photograph without noise.
+The clean images of FOLDER pass through cameras that share no code with the simulation of training: OpenCV's edge-aware
+demosaicing, the sRGB curve, libjpeg by Pillow, and no smoothing or sharpening, as in raw development; some see only an
+enlarged quarter of the image. Others get gray grain, or are black and white and stored in colour. Our models are blind;
+FFDNet gets one sigma for all images of a camera, the best of several. Printed is the mean PSNR in dB of the 8-bit
+output, against the same photograph without noise.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from photographs import saved
 from PIL import Image as PillowImage
 
 from pellucid.evaluation.baselines import Setup, find_method
-from pellucid.evaluation.datasets import expand, load_clean
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.datasets import list_images, load_clean
+from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads
@@ -33,7 +33,7 @@ Pair = tuple[Image, Image]
 Raw = NDArray[np.float32]
 
 SIGMAS = (5, 10, 15, 25, 40, 55)
-#: Of daylight, by which red, green and blue are multiplied, and how bright white is before that.
+#: White balance of daylight for red, green and blue, and the brightness of white before it.
 GAINS, EXPOSURE = np.array([2.0, 1.0, 1.6], np.float32), 0.9
 #: Raw values from below black to above white, as 16 bits hold them.
 BLACK, RANGE = 0.05, 1.35
@@ -41,7 +41,7 @@ BLACK, RANGE = 0.05, 1.35
 
 @dataclass(frozen=True)
 class Shot:
-    """A camera's variance, ``shot * light + read``, the JPEG quality of its files if any, and whether it is soft."""
+    """A camera: noise variance ``shot * light + read``, JPEG quality if any, and whether the image is enlarged."""
 
     shot: float
     read: float
@@ -50,14 +50,14 @@ class Shot:
 
 
 def take(clean: Image, rng: np.random.Generator, *, camera: Shot) -> Pair:
-    """Take a photograph of a clean image, with noise and without."""
+    """Simulate a photograph of a clean image, with noise and without."""
     light = light_of(frame(clean, camera))
     noisy, target = (store(show(raw), camera.quality) for raw in (expose(light, camera, rng), light))
     return noisy, target
 
 
 def scan(clean: Image, rng: np.random.Generator, *, sigma: float, size_px: float, is_gray: bool = False) -> Pair:
-    """Add grain, alike in all colours and in neighbours; to a photograph in black and white, if it is to be one."""
+    """Add grain, equal in all channels and correlated over `size_px`; optionally make it black and white."""
     target = np.repeat(clean.mean(axis=2, keepdims=True), 3, axis=2) if is_gray else clean
     grain = rng.standard_normal(clean.shape[:2], np.float32)
     if size_px:
@@ -66,7 +66,7 @@ def scan(clean: Image, rng: np.random.Generator, *, sigma: float, size_px: float
 
 
 def frame(clean: Image, camera: Shot) -> Image:
-    """Give what the camera is pointed at: an even number of rows and columns, or a soft quarter as large."""
+    """Crop to even sides, or enlarge a quarter of the image to the same size."""
     height, width = (side // 2 * 2 for side in clean.shape[:2])
     if not camera.is_soft:
         return clean[:height, :width]
@@ -75,7 +75,7 @@ def frame(clean: Image, camera: Shot) -> Image:
 
 
 def light_of(seen: Image) -> Raw:
-    """Undo what :func:`show` does: the light on each pixel of the sensor."""
+    """Invert :func:`show`: the light on each pixel of the sensor."""
     return _mosaic(_linear(np.clip(seen, 0, 1)) * EXPOSURE / GAINS)
 
 
@@ -86,10 +86,10 @@ def expose(light: Raw, camera: Shot, rng: np.random.Generator) -> Raw:
 
 
 def show(raw: Raw) -> Image:
-    """White balance, three colours for each pixel, and the curve of sRGB."""
+    """White balance, demosaicing, and the sRGB curve."""
     gains = _mosaic(np.broadcast_to(GAINS, (*raw.shape, 3)))
     levels = np.rint((np.clip(raw * gains + BLACK, 0, RANGE)) / RANGE * 65535).astype(np.uint16)
-    # OpenCV names a mosaic by its second row: red is first in the first one.
+    # OpenCV names a mosaic by its second row; red is the first pixel of the first row.
     colors = cv2.cvtColor(levels, cv2.COLOR_BayerBG2RGB_EA).astype(np.float32) * RANGE / 65535 - BLACK
     linear = np.clip(colors / EXPOSURE, 0, 1)
     curved: Image = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -97,7 +97,7 @@ def show(raw: Raw) -> Image:
 
 
 def store(shown: Image, quality: int | None) -> Image:
-    """Give what is in the file: 8 bits, or JPEG with colour at half resolution."""
+    """Round to 8 bits, or compress as JPEG with chroma at half resolution."""
     if quality is None:
         return saved(shown)
     file = io.BytesIO()
@@ -107,12 +107,12 @@ def store(shown: Image, quality: int | None) -> Image:
 
 
 def _linear(shown: Image) -> Image:
-    """Undo the curve of sRGB (IEC 61966-2-1)."""
+    """Invert the sRGB curve (IEC 61966-2-1)."""
     return np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
 
 
 def _mosaic(colors: Image) -> Raw:
-    """Keep one colour for each pixel, red in the first."""
+    """Keep one colour per pixel, starting with red."""
     values = colors[..., 1].copy()
     values[::2, ::2], values[1::2, 1::2] = colors[::2, ::2, 0], colors[1::2, 1::2, 2]
     return values
@@ -134,7 +134,7 @@ WAYS: dict[str, Callable[[Image, np.random.Generator], Pair]] = {
 
 
 def measure(denoise: Callable[[Image], Image], pairs: list[Pair]) -> float:
-    """Give the mean PSNR over pairs."""
+    """Compute the mean PSNR over pairs."""
     return float(np.mean([psnr(clean, saved(denoise(noisy))) for noisy, clean in pairs]))
 
 
@@ -146,20 +146,20 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["photo"], metavar="NAME")
     parser.add_argument("--every", type=int, default=6, metavar="N", help="only every Nth image (default: 6)")
     options = parser.parse_args()
-    print(surroundings())
-    images = [load_clean(path) for path in expand([options.folder])[:: options.every]]
+    print(describe_environment())
+    images = [load_clean(path) for path in list_images([options.folder])[:: options.every]]
     ours = {name: Denoiser(name) for name in options.models}
     names = ("noisy", *(Path(name).name for name in ours), "FFDNet")
-    print(f"{f'{len(images)} images':<28}" + "".join(f"{name:>10}" for name in names) + ", told")
+    print(f"{f'{len(images)} images':<28}" + "".join(f"{name:>10}" for name in names) + ", sigma")
     with tempfile.TemporaryDirectory() as scratch:
         setup = Setup(n_channels=3, n_threads=default_threads(), scratch=Path(scratch), peers=options.peers)
         peer = find_method("ffdnet").prepare(setup)
         for label, way in WAYS.items():
             pairs = [way(image, np.random.default_rng(number)) for number, image in enumerate(images)]
             means = [measure(lambda noisy: noisy, pairs), *(measure(net.denoise, pairs) for net in ours.values())]
-            told = {sigma: measure(lambda noisy, s=sigma: peer(noisy, s / 255), pairs) for sigma in SIGMAS}
-            best = max(told, key=told.__getitem__)
-            cells = "".join(f"{value:>10.2f}" for value in (*means, told[best]))
+            by_sigma = {sigma: measure(lambda noisy, s=sigma: peer(noisy, s / 255), pairs) for sigma in SIGMAS}
+            best = max(by_sigma, key=by_sigma.__getitem__)
+            cells = "".join(f"{value:>10.2f}" for value in (*means, by_sigma[best]))
             print(f"{label:<28}{cells}, {best}", flush=True)
 
 

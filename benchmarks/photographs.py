@@ -1,10 +1,9 @@
-"""Real photographs, denoised by us and by peers: ``python benchmarks/photographs.py PAIRS --peers WEIGHTS``.
+"""Real photographs, pellucid and peers: ``python benchmarks/photographs.py PAIRS --peers WEIGHTS``.
 
-PAIRS holds photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our default is told nothing.
-Peers have to be told one noise level an image: what our estimate says, or one value for all photographs, of which the
-best counts. Printed are the mean PSNR of what would be saved, in 8 bits, and the share of photographs that are nearer
-to the mean than the noisy ones were. With ``--align`` each mean is first moved onto its photograph, for a camera does
-not stand still between shots, and a mean that lies beside its photograph rewards blur along edges.
+PAIRS has photographs ``*_real.*`` and the means of many shots of each, ``*_mean.*``. Our model is blind. Peers need a
+sigma for each image: that estimated by pellucid, or one value for all photographs. Printed are the mean PSNR of the
+8-bit output, and the share of photographs that are closer to the mean than the noisy ones. With ``--align`` each mean
+is first registered to its photograph, since a camera moves between shots, and a shifted mean favours blurred edges.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import numpy as np
 
 from pellucid.evaluation.baselines import Setup, find_method
 from pellucid.evaluation.datasets import load_clean
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import default_threads
@@ -27,15 +26,15 @@ SIGMAS = (3, 5, 7, 10, 15, 20)
 
 
 def saved(image: Image) -> Image:
-    """Give what a file of 8 bits would hold."""
+    """Round to the values of an 8-bit file."""
     levels: Image = np.rint(np.clip(image, 0, 1) * 255) / np.float32(255)
     return levels
 
 
 def aligned(noisy: Image, mean: Image) -> tuple[Image, float]:
-    """Move a mean onto its photograph; give it and by how many pixels it was moved.
+    """Register a mean to its photograph; return it and the shift in pixels.
 
-    The displacement is the one of most correlation, whatever the brightness: Evangelidis and Psarakis, "Parametric
+    The shift maximizes correlation, whatever the brightness: Evangelidis and Psarakis, "Parametric
     Image Alignment Using Enhanced Correlation Coefficient Maximization", IEEE PAMI 2008, as OpenCV has it.
     """
     smooth = [cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.5) for image in (noisy, mean)]
@@ -48,13 +47,13 @@ def aligned(noisy: Image, mean: Image) -> tuple[Image, float]:
 
 
 def print_row(label: str, values: Sequence[float], noisy: Sequence[float]) -> None:
-    """Print a mean, and how many photographs became better."""
+    """Print the mean PSNR, and the share of photographs that improved."""
     better = np.mean(np.array(values) > np.array(noisy))
-    print(f"{label:<32}{np.mean(values):>7.2f} dB{better:>7.0%} better", flush=True)
+    print(f"{label:<40}{np.mean(values):>7.2f} dB{better:>7.0%} better", flush=True)
 
 
 def measure(denoise: Callable[[int, Image], Image], pairs: Sequence[tuple[Image, Image]]) -> list[float]:
-    """Denoise every photograph, by its number; give the PSNR of each."""
+    """Denoise each photograph, by its index; return their PSNR."""
     return [psnr(clean, saved(denoise(number, noisy))) for number, (noisy, clean) in enumerate(pairs)]
 
 
@@ -67,29 +66,29 @@ def main() -> None:
     parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS, metavar="S")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth pair")
     parser.add_argument("--model", default="photo", metavar="NAME")
-    parser.add_argument("--align", action="store_true", help="move each mean onto its photograph first")
+    parser.add_argument("--align", action="store_true", help="register each mean to its photograph first")
     options = parser.parse_args()
-    print(surroundings())
+    print(describe_environment())
     paths = sorted(options.pairs.glob("*_real.*"))[:: options.every]
     pairs = [(load_clean(path), load_clean(path.with_name(path.name.replace("_real", "_mean")))) for path in paths]
     if options.align:
         moved = [aligned(*pair) for pair in pairs]
-        print(f"means moved by {np.median([distance for _, distance in moved]):.2f} pixels (median)")
+        print(f"means shifted by {np.median([distance for _, distance in moved]):.2f} pixels (median)")
         pairs = [(image, mean) for (image, _), (mean, _) in zip(pairs, moved, strict=True)]
     noisy = measure(lambda _, image: image, pairs)
     print_row(f"noisy, {len(pairs)} photographs", noisy, noisy)
     ours = Denoiser(options.model)
-    print_row(f"{options.model}, told nothing", measure(lambda _, image: ours.denoise(image), pairs), noisy)
+    print_row(f"{options.model} (blind)", measure(lambda _, image: ours.denoise(image), pairs), noisy)
     levels = [ours.estimate(image) for image, _ in pairs]
     with tempfile.TemporaryDirectory() as scratch:
         setup = Setup(n_channels=3, n_threads=default_threads(), scratch=Path(scratch), peers=options.peers)
         for name in options.methods:
             peer = find_method(name).prepare(setup)
-            told = measure(lambda number, image, peer=peer: peer(image, levels[number]), pairs)
-            print_row(f"{name}, told our estimate", told, noisy)
+            values = measure(lambda number, image, peer=peer: peer(image, levels[number]), pairs)
+            print_row(f"{name}, sigma estimated by pellucid", values, noisy)
             for sigma in options.sigmas:
                 values = measure(lambda _, image, peer=peer, sigma=sigma: peer(image, sigma / 255), pairs)
-                print_row(f"{name}, told {sigma:g}", values, noisy)
+                print_row(f"{name}, sigma = {sigma:g}", values, noisy)
 
 
 if __name__ == "__main__":

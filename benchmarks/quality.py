@@ -1,9 +1,8 @@
-"""What the bundled models score: ``python benchmarks/quality.py FOLDER...``.
+"""PSNR and SSIM of the bundled models on test sets: ``python benchmarks/quality.py FOLDER...``.
 
-Each FOLDER is a test set: colour sets such as CBSD68 are measured with the colour model, sets of gray images such as
-BSD68 with the gray one, or all with the one that ``--model`` names. Prints mean PSNR and SSIM for unclipped white
-Gaussian noise of sigma 15, 25 and 50, seed 0.
-With ``--write`` the scores also go into the models' cards.
+Each FOLDER is a test set: colour sets such as CBSD68 are measured with the model `color`, gray sets such as BSD68 with
+`gray`, or all with ``--model``. Prints means for white Gaussian noise of sigma 15, 25 and 50, not clipped, seed 0. With
+``--write`` the scores also go into the models' cards.
 """
 
 import argparse
@@ -15,15 +14,15 @@ import tomli_w
 
 from pellucid import io
 from pellucid.evaluation.benchmark import evaluate
-from pellucid.evaluation.datasets import expand
+from pellucid.evaluation.datasets import list_images
 from pellucid.inference.registry import CARD_FILE, WHITE_NOISE_NAMES, find_model
 
 SIGMAS = (15, 25, 50)
 
 
 def measure(folder: Path, model: str | None) -> tuple[str, dict[str, Any]]:
-    """Give the model that is named or else fits a test set, and its scores on the set."""
-    paths = expand([folder])
+    """Return the model that was used for a test set, and its scores."""
+    paths = list_images([folder])
     n_channels = io.read_header(paths[0]).n_channels
     name = model or WHITE_NOISE_NAMES[n_channels]
     scores = evaluate(paths, [name], SIGMAS, gray=n_channels == 1).summary()
@@ -35,7 +34,7 @@ def measure(folder: Path, model: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def write_scores(name: str, scores: dict[str, Any]) -> None:
-    """Put scores into a bundled model's card."""
+    """Write scores into a bundled model's card."""
     path = find_model(name).folder / CARD_FILE
     card = tomllib.loads(path.read_text())
     card["scores"] = {**card["scores"], "sigma": list(SIGMAS), **scores}

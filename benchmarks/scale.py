@@ -1,7 +1,7 @@
-"""What a file costs: seconds, memory, requests and ledger. ``python benchmarks/scale.py`` for docs/scale.md.
+"""Time, memory, requests and ledger size per file, for docs/how-to/many-machines.md: ``python benchmarks/scale.py``.
 
-Noisy JPEGs of 12 megapixels are denoised by one process with one thread, as one of Ray's does; small ones from and to
-an S3 server on this machine, which counts what it is asked; and rows are written to the ledgers and read again.
+Noisy JPEGs of 12 megapixels are denoised by one process with one or two threads, as by one of Ray's processes; small
+ones from and to an S3 server on this machine, which counts requests; and entries are written to the ledgers and read.
 """
 
 import argparse
@@ -12,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from skimage.data import astronaut
 
 from pellucid import io
-from pellucid.batch import Batch, FolderLedger, Job, ObjectStore, Record, StoreLedger, plan_jobs
+from pellucid.batch import Batch, BatchJob, LedgerEntry, plan_jobs
+from pellucid.batch.ledger import FolderLedger, StoreLedger
+from pellucid.batch.storage import ObjectStore
 from pellucid.files import FileDenoiser
 from pellucid.inference.options import DenoiseOptions
 
@@ -40,7 +43,7 @@ def make_photographs(folder: Path, n_images: int, height_px: int, width_px: int)
 
 
 def measure_actor(folder: Path, n_threads: int) -> None:
-    """Print what one process needs for each photograph, and its peak memory; run in a process of its own."""
+    """Print the time of one process for each photograph, and its peak memory; run in a process of its own."""
     denoiser = FileDenoiser(DenoiseOptions(n_threads=n_threads))
     denoiser.warm_up()
     (folder / "out").mkdir(exist_ok=True)
@@ -50,14 +53,14 @@ def measure_actor(folder: Path, n_threads: int) -> None:
         megapixels = result.width_px * result.height_px / MEGAPIXEL
         seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
         print(
-            f"actor of {n_threads}: {seconds / megapixels:.3f} s/megapixel, of which the processor "
+            f"actor of {n_threads}: {seconds / megapixels:.3f} s/megapixel, CPU time "
             f"{cpu_s / megapixels:.3f}; {megapixels:.1f} megapixels in {path.stat().st_size / 1e6:.1f} MB"
         )
     print(f"actor of {n_threads}: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB")
 
 
 def measure_requests(folder: Path, n_files: int) -> None:
-    """Print the requests of planning, of each file, and of a second run."""
+    """Print the requests of planning, of processing, and of a second run."""
     make_photographs(folder, n_files, 64, 64)
     with serving() as (server, address):
         os.environ.update(access(address))
@@ -69,12 +72,12 @@ def measure_requests(folder: Path, n_files: int) -> None:
             planned = dict(server.counts)
             server.counts.clear()
             n_done = len(list(batch.run()))
-            print(f"{run}: to plan {n_files} files {planned}; to do {n_done} files {dict(server.counts)}")
+            print(f"{run}: planning {n_files} files {planned}; processing {n_done} files {dict(server.counts)}")
 
 
 def measure_ledgers(folder: Path, n_rows: int) -> None:
-    """Print bytes of a row, rows a second written and read, and the memory of what is read."""
-    row = Record(
+    """Print the size of an entry, entries per second written and read, and their memory."""
+    entry = LedgerEntry(
         path="photos/2024/07/IMG_20240712_183012.jpg",
         source="s3://archive-bucket/photos/2024/07/IMG_20240712_183012.jpg",
         status="ok",
@@ -85,28 +88,28 @@ def measure_ledgers(folder: Path, n_rows: int) -> None:
         n_bytes=5123456,
         sha256="0" * 64,
     )
-    records = [Record(**{**vars(row), "path": f"photos/2024/07/IMG_{number:015d}.jpg"}) for number in range(n_rows)]
+    entries = [replace(entry, path=f"photos/2024/07/IMG_{number:015d}.jpg") for number in range(n_rows)]
     for name, ledger in {
         "folder": lambda: FolderLedger(folder),
         "store": lambda: StoreLedger(ObjectStore("memory://ledger")),
     }.items():
         start = time.perf_counter()
         with ledger() as opened:
-            for record in records:
-                opened.append(record)
+            for each in entries:
+                opened.append(each)
         written_s = time.perf_counter() - start
         start, before = time.perf_counter(), _resident_bytes()
         with ledger() as opened:
             read_s = time.perf_counter() - start
-            n_bytes = (_resident_bytes() - before) / len(opened.made)
+            n_bytes = (_resident_bytes() - before) / len(opened.done)
         print(
-            f"{name} ledger: {n_rows / written_s:.0f} rows/s written, {n_rows / read_s:.0f} rows/s read, "
-            f"{n_bytes:.0f} bytes of memory a row read"
+            f"{name} ledger: {n_rows / written_s:.0f} entries/s written, {n_rows / read_s:.0f} entries/s read, "
+            f"{n_bytes:.0f} bytes of memory per entry"
         )
-    print(f"a row: {(folder / 'report.jsonl').stat().st_size / n_rows:.0f} bytes")
+    print(f"an entry: {(folder / 'report.jsonl').stat().st_size / n_rows:.0f} bytes")
     before = _resident_bytes()
-    jobs = [Job(f"s3://archive-bucket/{record.path}", record.path) for record in records]
-    print(f"a job that is planned: {(_resident_bytes() - before) / len(jobs):.0f} bytes of memory")
+    jobs = [BatchJob(f"s3://archive-bucket/{each.path}", each.path) for each in entries]
+    print(f"a planned job: {(_resident_bytes() - before) / len(jobs):.0f} bytes of memory")
 
 
 def _resident_bytes() -> int:
@@ -119,7 +122,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--files", type=int, default=30)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--actor", type=json.loads, help="for the processes that it starts: [FOLDER, THREADS]")
+    parser.add_argument("--actor", type=json.loads, help="used internally: [FOLDER, THREADS]")
     given = parser.parse_args()
     if given.actor is not None:
         measure_actor(Path(given.actor[0]), given.actor[1])

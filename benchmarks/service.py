@@ -1,8 +1,8 @@
-"""What a running service bears: ``python benchmarks/service.py``.
+"""Load test of the server: ``python benchmarks/service.py``.
 
-Starts ``pellucid serve``, lets clients send photographs of one megapixel to it for a while, and prints answers by
-status, wrong answers, throughput, the seconds that an answer takes, and the memory of the service with its workers over
-time. Before that, the library denoises the same file in a loop with as many threads, to compare with.
+Starts ``pellucid serve``, sends photographs of one megapixel from several clients, and prints responses by status,
+wrong responses, throughput, latency, and the memory of the server with its workers over time. For comparison, the
+library denoises the same file in a loop with as many threads before.
 """
 
 import argparse
@@ -26,26 +26,26 @@ from pellucid.inference.engine import default_threads
 from pellucid.inference.options import DenoiseOptions
 
 COMMAND = Path(sys.executable).with_name("pellucid")
-#: Given, so that the answer is one and the same however long the estimate takes.
+#: Fixed, so that all responses are equal.
 SIGMA = 15
 TARGET = f"/v1/denoise?sigma={SIGMA}"
 
 
 @dataclass
 class Tally:
-    """What the clients have seen.
+    """What the clients received.
 
     Attributes
     ----------
-    answers : Counter
-        By status, or by the name of the error where there was no answer.
+    responses : Counter
+        Number by status, or by name of the exception.
     n_wrong : int
-        Answers of status 200 that differ from the library's.
+        Responses of status 200 that differ from the library's.
     seconds : list of float
-        Of each answer of status 200.
+        Latency of each response of status 200.
     """
 
-    answers: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     n_wrong: int = 0
     seconds: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,7 +62,7 @@ def noisy_photograph(side_px: int, file_format: str) -> bytes:
 
 
 def time_library(content: bytes, n_threads: int, seconds: float) -> float:
-    """Denoise a file over and over; give the files a second."""
+    """Denoise a file repeatedly; return the files per second."""
     denoiser = FileDenoiser(DenoiseOptions(sigma=SIGMA / 255, n_threads=n_threads))
     denoiser.denoise_bytes(content)
     start, n_done = time.perf_counter(), 0
@@ -73,28 +73,28 @@ def time_library(content: bytes, n_threads: int, seconds: float) -> float:
 
 
 def reference(content: bytes, n_threads: int) -> bytes:
-    """Give the right answer."""
+    """Denoise a file with the library."""
     return FileDenoiser(DenoiseOptions(sigma=SIGMA / 255, n_threads=n_threads)).denoise_bytes(content)[0]
 
 
 def send_until(deadline: float, port: int, content: bytes, expected: bytes, tally: Tally) -> None:
-    """Be one client: send, wait, compare, again; come back later when told to."""
+    """Send requests until a time, compare the responses, and respect Retry-After."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     while time.perf_counter() < deadline:
-        start, is_right, pause_s = time.perf_counter(), True, 0.0
+        start, is_correct, pause_s = time.perf_counter(), True, 0.0
         try:
             connection.request("POST", TARGET, content, {"Content-Type": "application/octet-stream"})
-            answer = connection.getresponse()
-            body = answer.read()
-            name = str(answer.status)
-            is_right = answer.status != 200 or body == expected
-            pause_s = float(answer.headers.get("Retry-After", 0))
+            response = connection.getresponse()
+            body = response.read()
+            name = str(response.status)
+            is_correct = response.status != 200 or body == expected
+            pause_s = float(response.headers.get("Retry-After", 0))
         except (OSError, http.client.HTTPException) as error:
             name = type(error).__name__
             connection.close()
         with tally.lock:
-            tally.answers[name] += 1
-            tally.n_wrong += not is_right
+            tally.responses[name] += 1
+            tally.n_wrong += not is_correct
             if name == "200":
                 tally.seconds.append(time.perf_counter() - start)
         time.sleep(pause_s)
@@ -124,17 +124,17 @@ def wait_ready(port: int) -> None:
 
 
 def load(port: int, pid: int, content: bytes, expected: bytes, n_clients: int, seconds: float) -> Tally:
-    """Let the clients at the service; print its memory as it goes."""
+    """Run the clients; print the memory of the server meanwhile."""
     tally = Tally()
     start = time.perf_counter()
     arguments = (start + seconds, port, content, expected, tally)
     clients = [threading.Thread(target=send_until, args=arguments) for _ in range(n_clients)]
     for client in clients:
         client.start()
-    print(f"\n{'second':>7}{'MB':>8}{'answers':>9}")
+    print(f"\n{'second':>7}{'MB':>8}{'responses':>11}")
     while any(client.is_alive() for client in clients):
         passed = time.perf_counter() - start
-        print(f"{passed:>7.0f}{resident_mb(pid):>8.0f}{sum(tally.answers.values()):>9}", flush=True)
+        print(f"{passed:>7.0f}{resident_mb(pid):>8.0f}{sum(tally.responses.values()):>11}", flush=True)
         for client in clients:
             client.join(max(0.0, start + passed + seconds / 18 - time.perf_counter()))
     return tally
@@ -161,14 +161,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wait_ready(port)
             start = time.perf_counter()
             tally = load(port, service.pid, content, expected, options.clients, options.seconds)
-            served = tally.answers["200"] / (time.perf_counter() - start)
+            served = tally.responses["200"] / (time.perf_counter() - start)
         finally:
             service.terminate()
-    print(f"\nanswers by status: {dict(tally.answers)}; wrong: {tally.n_wrong}")
+    print(f"\nresponses by status: {dict(tally.responses)}; wrong: {tally.n_wrong}")
     print(f"service, {options.workers} workers: {served:.2f} files/s, {100 * served / alone:.0f}% of the library's")
     if tally.seconds:
         slowest = max(tally.seconds)
-        print(f"seconds to an answer: median {statistics.median(tally.seconds):.2f}, longest {slowest:.2f}")
+        print(f"latency in seconds: median {statistics.median(tally.seconds):.2f}, longest {slowest:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Seconds per megapixel of pellucid and of the peers, in one run: ``python benchmarks/speed.py``.
+"""Seconds per megapixel of pellucid and of peers, in one run: ``python benchmarks/speed.py``.
 
-Every method denoises the same colour image with the same threads, in an order that turns round from one
-repeat to the next, so that whatever else the machine does falls on all of them. bm3d gets a smaller crop, and
-its time is scaled by the pixels.
+All methods denoise the same colour image with the same threads, in an order that is reversed with each repeat, so that
+other load affects all alike. bm3d gets a smaller crop, and its time is scaled by the number of pixels.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import numpy as np
 
 from pellucid.errors import MissingExtraError
 from pellucid.evaluation.baselines import Image, Setup, find_method
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.environment import describe_environment
 from pellucid.inference.engine import default_threads
 from pellucid.simulation.noise import Gaussian
 
@@ -36,7 +35,7 @@ SIGMA = 25 / 255
 
 
 def noisy_photograph(side_px: int) -> Image:
-    """Make a noisy square: a photograph that scikit-image brings along, mirrored to the size."""
+    """Make a noisy square of a photograph of scikit-image, mirrored to the size."""
     from skimage.data import astronaut  # noqa: PLC0415 (an extra)
 
     photograph = astronaut().astype(np.float32) / 255
@@ -47,7 +46,7 @@ def noisy_photograph(side_px: int) -> Image:
 
 
 def time_alternating(calls: dict[str, Callable[[], object]], n_repeats: int) -> dict[str, float]:
-    """Call each once unmeasured, then all by turns, forth and back; give each one's median in seconds."""
+    """Warm up, then call all in alternating order; return the median seconds of each."""
     for call in calls.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -60,7 +59,7 @@ def time_alternating(calls: dict[str, Callable[[], object]], n_repeats: int) -> 
 
 
 def measure(side_px: int, bm3d_px: int, n_repeats: int, n_threads: int) -> dict[str, float]:
-    """Give the seconds per megapixel of each method that is installed; name the others."""
+    """Return the seconds per megapixel of each method that is installed; report the others."""
     photograph = noisy_photograph(side_px)
     calls: dict[str, Callable[[], object]] = {}
     megapixels: dict[str, float] = {}
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--threads", type=int, default=default_threads(), metavar="N")
     options = parser.parse_args(arguments)
-    about = surroundings()
+    about = describe_environment()
     print(f"{about['processor']}, {options.threads} threads; {about['system']}")
     print(", ".join(f"{package} {version}" for package, version in about["versions"].items()))
     print(f"{options.size}x{options.size} colour (bm3d: {options.bm3d_size}), median of {options.repeats}")

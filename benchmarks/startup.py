@@ -1,7 +1,7 @@
-"""How long pellucid takes to start: ``python benchmarks/startup.py``.
+"""Start-up time: ``python benchmarks/startup.py``.
 
-Prints the median of ten runs, each in a process of its own, after one that fills the disk's cache. The bare
-interpreter is measured as well: nothing can be faster.
+Prints the median of ten runs, each in a process of its own, after one that fills the disk cache; also for the bare
+interpreter, as a lower bound.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def time_process(command: list[str]) -> float:
-    """Run a command to its end; give the seconds it took.
+    """Run a command; return the seconds.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""Images a second in training, ours against a plain loop: ``python benchmarks/training_step.py``.
+"""Training speed relative to a plain PyTorch loop: ``python benchmarks/training_step.py``.
 
-Both loops train the same network on the same batches in one process, a few steps of each in turn. Ours is the product's
-step: bfloat16, channels last, Muon, clipped gradients, averaged weights. The plain loop is what a tutorial shows:
-float32, contiguous, AdamW.
+Both loops train the same network on the same batches in one process, alternating every few steps. Ours has bfloat16,
+channels last, Muon, gradient clipping and weight averaging; the plain loop has float32, contiguous tensors and AdamW.
 """
 
 import argparse
@@ -12,19 +11,19 @@ from statistics import median
 
 import torch
 
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.environment import describe_environment
 from pellucid.training.callbacks.ema import EMA_DECAY, ema_update
 from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
 BAR = 1.8
-RECIPE = {"name": "step", "summary": "the shape of the shipped models", "max_steps": 1000}
+RECIPE = {"name": "step", "summary": "the shape of the bundled models", "max_steps": 1000}
 SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 Batch = dict[str, torch.Tensor]
 
 
 def make_batch(batch_size: int, patch_px: int) -> Batch:
-    """Make a batch of noise: what is in it takes no part in the time."""
+    """Make a random batch."""
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(batch_size, 3, patch_px, patch_px, generator=generator)
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator)
@@ -32,7 +31,7 @@ def make_batch(batch_size: int, patch_px: int) -> Batch:
 
 
 def our_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
-    """Build the product's step, as Lightning takes it."""
+    """Build our training step."""
     module = DenoisingModule(recipe)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer listens
     optimizer = module.configure_optimizers()["optimizer"]
@@ -71,7 +70,7 @@ def plain_step(recipe: Recipe, batch: Batch) -> Callable[[], float]:
 
 
 def time_in_turn(steps: dict[str, Callable[[], float]], n_rounds: int, n_steps: int) -> dict[str, float]:
-    """Take a few steps of each, by turns; give each one's median seconds a step."""
+    """Train alternately; return the median seconds per step of each."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(n_rounds + 1):
         for name, step in steps.items():
@@ -89,19 +88,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8, metavar="N")
     parser.add_argument("--patch", type=int, default=96, metavar="PX")
     parser.add_argument("--rounds", type=int, default=7, metavar="N")
-    parser.add_argument("--steps", type=int, default=5, metavar="N", help="steps of each in a round")
+    parser.add_argument("--steps", type=int, default=5, metavar="N", help="steps of each per round")
     options = parser.parse_args(arguments)
     recipe = parse_recipe({**RECIPE, "network": SHAPE}, "benchmark")
     batch = make_batch(options.batch, options.patch)
-    about = surroundings()
+    about = describe_environment()
     print(f"{about['processor']}, {torch.get_num_threads()} threads; {about['system']}; torch {torch.__version__}")
     medians = time_in_turn(
         {"pellucid": our_step(recipe, batch), "plain fp32": plain_step(recipe, batch)}, options.rounds, options.steps
     )
     for name, seconds in medians.items():
-        print(f"{name:<12}{options.batch / seconds:8.1f} images/s   {seconds * 1e3:7.1f} ms a step")
+        print(f"{name:<12}{options.batch / seconds:8.1f} images/s   {seconds * 1e3:7.1f} ms per step")
     ratio = medians["plain fp32"] / medians["pellucid"]
-    print(f"pellucid takes {ratio:.2f} times the images a second (bar: {BAR})")
+    print(f"pellucid takes {ratio:.2f} times the images per second (bar: {BAR})")
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ def test_one_input_goes_to_a_file_or_into_a_folder(tree: Path) -> None:
 def test_refused_plans(tree: Path) -> None:
     with pytest.raises(UnreadableImageError, match="--recursive"):
         plan_files([tree / "in"], None, recursive=False)
-    with pytest.raises(OutputError, match="not a folder"):
+    with pytest.raises(OutputError, match="not an existing folder"):
         plan_files([tree / "in/a.jpg", tree / "in/b.png"], tree / "x.png", recursive=False)
     with pytest.raises(ParameterError, match="two inputs"):
         plan_files([tree / "in/a.jpg", tree / "in/sub/../a.jpg"], tree, recursive=False)
     (tree / "empty").mkdir()
-    with pytest.raises(UnreadableImageError, match="no image in it"):
+    with pytest.raises(UnreadableImageError, match="has no images"):
         plan_files([tree / "empty"], None, recursive=True)

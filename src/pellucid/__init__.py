@@ -42,7 +42,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public when it is first asked for (PEP 562): numpy alone takes longer than ``pellucid --help``."""
+    """Import public names lazily (PEP 562): numpy alone takes longer than ``pellucid --help``."""
     if name == "__version__":
         value: Any = import_module("importlib.metadata").version("pellucid")
     elif name in _HOMES:

@@ -1,7 +1,4 @@
-"""What pellucid runs on, and whether it works there.
-
-Nothing but choices of device enter; versions, devices and a timed, checked run leave.
-"""
+"""Self-test: versions, devices, speed and whether denoising works on this machine."""
 
 import platform
 import time
@@ -12,6 +9,7 @@ import numpy as np
 
 from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import engine_info
+from pellucid.inference.options import DenoiseOptions
 
 SIDE_PX = 1024
 SIGMA = 25 / 255
@@ -20,26 +18,7 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
-
-    Attributes
-    ----------
-    pellucid, python, numpy, openvino : str
-        Versions.
-    system : str
-    devices : dict of str
-        Device names, with the maker's name of each.
-    device, precision : str
-        What is used.
-    threads : int
-    model : str
-    seconds_to_load : float
-        Reading, checking and first compiling the model.
-    seconds_per_megapixel : float
-        Median of some runs on one megapixel.
-    noise_removed_db : float
-        How much nearer the test picture came to its clean original, in decibels of PSNR.
-    """
+    """Result of the self-test: versions, devices by name, what is used, and how it performed."""
 
     pellucid: str
     python: str
@@ -51,25 +30,22 @@ class Report:
     precision: str
     threads: int
     model: str
+    #: Reading, checking and first compiling the model.
     seconds_to_load: float
+    #: Median of several runs on one megapixel.
     seconds_per_megapixel: float
+    #: Gain in PSNR on the test image.
     noise_removed_db: float
 
 
-def examine(*, device: str = "auto", precision: str = "auto", n_threads: int | None = None) -> Report:
-    """Denoise a made-up picture and tell how it went.
-
-    Parameters
-    ----------
-    device, precision, n_threads
-        As of `runtime.Network`.
-    """
+def examine(options: DenoiseOptions) -> Report:
+    """Denoise a synthetic image with the engine options given."""
     info = engine_info()
-    clean = test_picture()
+    clean = test_image()
     noise = np.random.default_rng(0).standard_normal(clean.shape, dtype=np.float32)
     noisy = clean + np.float32(SIGMA) * noise
     start = time.perf_counter()
-    denoiser = Denoiser(device=device, precision=precision, n_threads=n_threads)
+    denoiser = Denoiser(**options.engine_options)
     denoised = denoiser.denoise(noisy, sigma=SIGMA)
     first = time.perf_counter() - start
     times = []
@@ -96,8 +72,8 @@ def examine(*, device: str = "auto", precision: str = "auto", n_threads: int | N
     )
 
 
-def test_picture() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Draw rings that grow finer to the right over a colour ramp: ``(SIDE_PX, SIDE_PX, 3)``, float32 in [0, 1]."""
+def test_image() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Draw rings that become finer to the right over a colour ramp: ``(SIDE_PX, SIDE_PX, 3)``, float32 in [0, 1]."""
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32) / SIDE_PX
     rings = 0.5 + 0.3 * np.sin(40 * (x + 0.5) * np.hypot(x - 0.5, y - 0.5) * 3)
     channels = [rings * (0.7 + 0.3 * x), rings * (0.7 + 0.3 * y), rings * (1 - 0.3 * x)]

@@ -1,20 +1,5 @@
 """Every exception that pellucid raises on purpose, and the exit codes of the command.
 
-PellucidError
-├── ParameterError      a value that the caller passed cannot be used (also a ValueError)
-├── InputError          an image that was given cannot be used
-│   ├── UnreadableImageError   missing, empty, truncated, or not an image
-│   ├── UnsupportedImageError  a valid image of a kind that pellucid does not read
-│   └── TooLargeError          more pixels than the limit
-├── OutputError         a result could not be written
-├── ModelError          a model cannot be found, or its files do not match
-├── MissingExtraError   an optional dependency is not installed
-├── ClusterError        the machines of a Ray cluster cannot be used
-├── TooManyFailedError  more files of a batch failed than were allowed to
-├── RecipeError         a training recipe is wrong
-├── DataError           a training or test set cannot be used
-└── TrainingError       a training run cannot continue
-
 A message names the file or value first and ends with the remedy.
 """
 

@@ -194,54 +194,35 @@ class FileDenoiser:
     def _clean(
         self, before: io.Picture | io.Scan, progress: Progress | None
     ) -> tuple[io.Source, list[RunningRMS], str]:
-        if isinstance(before, io.Picture):
-            return self._denoise(before, progress)
-        return self._denoise_scan(before, progress)
+        return self._denoise(before, progress) if isinstance(before, io.Picture) else self._stream(before, progress)
 
     def _denoise(self, picture: io.Picture, progress: Progress | None) -> tuple[io.Picture, list[RunningRMS], str]:
         """Denoise every page; where nothing is to be removed, return the same object."""
-        denoiser, n_pages = self.denoiser(picture.header.n_channels), len(picture.pages)
-        if self._removes_nothing():
-            return (
-                picture,
-                [RunningRMS(self._known_or_estimated(denoiser, page)) for page in picture.pages],
-                denoiser.card.name,
-            )
-        levels = [self._level(denoiser, page) for page in picture.pages]
-        meters = [RunningRMS() for _ in picture.pages]
-        pages = (
+        denoiser, pages, sigma = self.denoiser(picture.header.n_channels), picture.pages, self._sigma
+        name = denoiser.card.name
+        if not any(self.options.weights):
+            known = [denoiser.estimate(page) if sigma is None else sigma for page in pages]
+            return picture, [RunningRMS(level) for level in known], name
+        by_network = sigma is None and denoiser.has_estimator
+        sigmas = [sigma if sigma is not None or by_network else denoiser.estimate(page) for page in pages]
+        meters = [RunningRMS() for _ in pages]
+        denoised = (
             denoiser.denoise(
                 page,
-                **self._result_options(levels[i]),
-                progress=_page_progress(progress, i, n_pages),
+                **self._result_options(sigmas[i]),
+                progress=_page_progress(progress, i, len(pages)),
                 meter=meters[i],
             )
-            for i, page in enumerate(picture.pages)
+            for i, page in enumerate(pages)
         )
         with self._turn:
-            return picture.replace_pages(pages), meters, denoiser.card.name
+            return picture.replace_pages(denoised), meters, name
 
-    def _known_or_estimated(self, denoiser: Denoiser, page: io.Samples) -> float:
-        return denoiser.estimate(page) if self._sigma is None else self._sigma
-
-    def _level(self, denoiser: Denoiser, page: io.Samples) -> float | None:
-        """Give the noise level that is passed to the network; None if its own estimator finds it."""
-        if denoiser.has_estimator and self._sigma is None:
-            return None
-        return self._known_or_estimated(denoiser, page)
-
-    @property
-    def _sigma(self) -> float | None:
-        sigma = self.options.sigma
-        if sigma is None or isinstance(sigma, int | float | np.number):
-            return None if sigma is None else float(sigma)
-        raise ParameterError("sigma: give one number for files; noise maps are for arrays")
-
-    def _denoise_scan(self, scan: io.Scan, progress: Progress | None) -> tuple[io.Source, list[RunningRMS], str]:
+    def _stream(self, scan: io.Scan, progress: Progress | None) -> tuple[io.Source, list[RunningRMS], str]:
         """Prepare what `_denoise` does; it is computed while the rows of the result are read."""
         denoiser, n_pages = self.denoiser(scan.header.n_channels), scan.header.n_pages
         surveys = [survey_page(scan, page, denoiser, self._sigma) for page in range(n_pages)]
-        if self._removes_nothing():
+        if not any(self.options.weights):
             levels = [scan_level(scan, page, denoiser, survey) for page, survey in enumerate(surveys)]
             return scan, [RunningRMS(level) for level in levels], denoiser.card.name
         meters = [RunningRMS() for _ in surveys]
@@ -256,24 +237,22 @@ class FileDenoiser:
         )
         return after, meters, denoiser.card.name
 
-    def _removes_nothing(self) -> bool:
-        return not any(self.options.weights)
+    @property
+    def _sigma(self) -> float | None:
+        sigma = self.options.sigma
+        if sigma is None or isinstance(sigma, int | float | np.number):
+            return None if sigma is None else float(sigma)
+        raise ParameterError("sigma must be one number for files: noise maps are for arrays")
 
     def _result_options(self, sigma: float | None) -> ResultOptions:
         return {**self.options.result_options, "sigma": sigma}
 
     def denoiser(self, n_channels: int) -> Denoiser:
-        """Return the denoiser for files of so many colour channels, loading it at its first use."""
+        """Return the denoiser for files with this number of colour channels, loading it at its first use."""
         model = str(self.options.model or DEFAULT_NAMES[3 if n_channels == 3 else 1])
         with self._loading:
             if model not in self._denoisers:
-                self._denoisers[model] = Denoiser(
-                    model,
-                    device=self.options.device,
-                    precision=self.options.precision,
-                    n_threads=self.options.n_threads,
-                    tile_px=self.options.tile_px,
-                )
+                self._denoisers[model] = Denoiser(model, **self.options.engine_options)
             return self._denoisers[model]
 
     def _result(

@@ -1,7 +1,4 @@
-"""Which images there are in folders, and where the result of each goes.
-
-Paths enter, paths leave. It opens no file.
-"""
+"""Find images in folders and choose output paths."""
 
 import os
 from collections.abc import Iterable
@@ -10,30 +7,25 @@ from pathlib import Path
 from pellucid import io
 from pellucid.errors import OutputError, ParameterError, UnreadableImageError
 
-#: Put before the suffix of an input's name where no output is named.
+#: Added to an input's stem where no output is named.
 OUTPUT_MARK = "_denoised"
 
 
 def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) -> list[tuple[Path, Path]]:
-    """Decide which file is denoised to where.
+    """Pair each input file with its output.
 
     Parameters
     ----------
     inputs : iterable of Path
-        Files; with `recursive` also folders, of which every image is taken that is not itself an output of ours.
+        Files; with `recursive` also folders, see :func:`images_below`.
     output : Path, optional
-        A file (for one input), or a folder that exists; in it a folder's tree is mirrored. By default each result
-        lies beside its input as ``name_denoised.suffix``.
-    recursive : bool
-
-    Returns
-    -------
-    list of (source, target)
+        A file (for one input), or an existing folder, in which the folders' trees are mirrored. Default: beside each
+        input, as ``name_denoised.suffix``.
 
     Raises
     ------
     UnreadableImageError
-        A folder is named without `recursive`, or there is no image in it.
+        A folder is named without `recursive`, or has no images.
     OutputError
         The output is a file for several inputs, or two results would have one name.
     """
@@ -47,7 +39,9 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
             pairs.append((given, Path(given.name)))
     if output is not None and not output.is_dir():
         if len(pairs) > 1 or recursive:
-            raise OutputError(f"{output}: not a folder that exists: make it first, since there can be several results")
+            raise OutputError(
+                f"{output}: is not an existing folder: create it first, since there can be several results"
+            )
         return [(pairs[0][0], output)]
     if output is not None:
         targets = [output / inside for _, inside in pairs]
@@ -58,25 +52,14 @@ def plan_files(inputs: Iterable[Path], output: Path | None, *, recursive: bool) 
 
 
 def images_below(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
-    """Find the files in a folder and the folders below it whose names say that they are images.
+    """List the files below a folder that have an image suffix, sorted; there is at least one.
 
-    Passed over are hidden files and folders, links to folders, and what has the name of a result of ours.
-
-    Parameters
-    ----------
-    folder : Path
-    leave_out : Path, optional
-        A folder in it that is passed over, too.
-
-    Returns
-    -------
-    list of Path
-        In order; at least one.
+    Skips hidden files and folders, links to folders, names that end in ``_denoised``, and the folder `leave_out`.
 
     Raises
     ------
     UnreadableImageError
-        There is none, or a folder cannot be read.
+        There are no images, or a folder cannot be read.
     """
     left_out = None if leave_out is None else os.path.realpath(leave_out)
 
@@ -92,26 +75,20 @@ def images_below(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
         ]
         found += [Path(here, name) for name in names if is_image_name(name)]
     if not found:
-        raise UnreadableImageError(f"{folder}: no image in it: name a folder with {', '.join(io.SUFFIXES)} files")
+        raise UnreadableImageError(f"{folder}: has no images: name a folder with {', '.join(io.SUFFIXES)} files")
     return sorted(found)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of a mirrored tree.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
+    """Create a folder and its parents; raise OutputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another output folder") from None
+        raise OutputError(f"{folder}: cannot be created ({error.strerror}): choose another output folder") from None
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a file's name says that it is an image, and none that is hidden or a result of ours."""
+    """Whether a file has an image suffix, is not hidden and is not named as an output."""
     path = Path(name)
     return path.suffix.lower() in io.SUFFIXES and name[0] != "." and not path.stem.endswith(OUTPUT_MARK)
 
@@ -120,5 +97,5 @@ def _refuse_collisions(targets: list[Path]) -> None:
     seen = set()
     for target in targets:
         if target in seen:
-            raise ParameterError(f"{target}: two inputs would be written there: denoise them one at a time")
+            raise ParameterError(f"{target}: is the output of two inputs: denoise them one at a time")
         seen.add(target)

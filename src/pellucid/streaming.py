@@ -1,8 +1,4 @@
-"""Denoise a picture that is too large to be held: rows are read, denoised and given on, a strip at a time.
-
-A Scan enters; a picture leaves whose rows are made as whoever writes it asks for them. It knows nothing of formats or
-of where the result goes.
-"""
+"""Denoise images that do not fit into memory: strips are read, denoised and written in turn."""
 
 import math
 import threading
@@ -21,30 +17,16 @@ from pellucid.inference.tiling import Progress
 
 @dataclass(frozen=True)
 class PageSurvey:
-    """What has to be known of a whole page before its first row can be denoised.
-
-    Attributes
-    ----------
-    sigma : float, optional
-        What the network is told of the noise level, as a fraction of the range; None if it sees the noise itself.
-    data_range : (float, float)
-        The values of black and white.
-    """
+    """What is needed of a whole page before its first row: black and white, and sigma where the network needs it."""
 
     sigma: float | None
     data_range: tuple[float, float]
 
 
 def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | None) -> PageSurvey:
-    """Find the range of a page's values and, if it is neither given nor seen by the network, how strong its noise is.
+    """Find a page's value range and, if it is neither given nor estimated by the network, its noise level.
 
-    The page is read once for that, or not at all if nothing has to be found. The result is the same as for the page in
-    memory.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read to its end.
+    Reads the page once, or not at all if nothing is needed; raises InputError if it cannot be read to its end.
     """
     is_known = sigma is not None or denoiser.has_estimator
     if is_known and scan.header.dtype.kind == "u":
@@ -54,7 +36,7 @@ def survey_page(scan: io.Scan, page: int, denoiser: Denoiser, sigma: float | Non
 
 
 def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey) -> float:
-    """Tell the noise level of a page that is not denoised: what was found before, or else what the network sees."""
+    """Noise level of a page that is not denoised: the survey's, or else the network's estimate."""
     if survey.sigma is not None:
         return survey.sigma
     meter = RunningRMS()
@@ -66,7 +48,7 @@ def scan_level(scan: io.Scan, page: int, denoiser: Denoiser, survey: PageSurvey)
 
 @contextmanager
 def page_rows(scan: io.Scan, page: int) -> Iterator[RowBuffer]:
-    """Read the rows of a page; faults that show only after the last row are told of at the end."""
+    """Read the rows of a page to the end of the file, since some errors show only after the last row."""
     header = scan.header
     shape = (header.height_px, header.width_px, header.n_channels + header.has_alpha)
     with closing(scan.page_bands(page)) as bands:
@@ -76,7 +58,7 @@ def page_rows(scan: io.Scan, page: int) -> Iterator[RowBuffer]:
 
 
 def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]:
-    """Read a page, to estimate its noise and to find the range of its values."""
+    """Read a page, estimate its noise and find its value range."""
     header = scan.header
     smallest, largest = math.inf, -math.inf
 
@@ -91,7 +73,7 @@ def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]
     with closing(colours()) as bands:
         rows = RowBuffer(bands, (header.height_px, header.width_px, header.n_channels), header.dtype)
         patches = sample_patches(rows)
-        # Faults are told of after the last row.
+        # Some errors show only after the last row.
         for _ in bands:
             pass
     low, high = known_range(header.dtype, smallest, largest)
@@ -100,34 +82,23 @@ def _read_through(scan: io.Scan, page: int) -> tuple[float, tuple[float, float]]
 
 @dataclass(frozen=True)
 class DenoisedScan:
-    """The denoised picture of a scan, to be written: nothing is computed before its rows are asked for.
+    """A denoised scan, computed while its rows are read.
 
-    Parameters
-    ----------
-    scan : Scan
-    denoiser : Denoiser
-    surveys : list of PageSurvey
-        Of each page.
-    options : DenoiseOptions
-    turn : Lock
-        Held from the first row to the last: one picture has all processors.
-    page_progress : callable
-        Gives what is told of the tiles of a page, by its number.
-    meters : list of RunningRMS
-        One for each page; they know its noise level when its last row is made.
+    `surveys` and `meters` have one entry per page; a meter holds the page's noise level after its last row.
     """
 
     scan: io.Scan
     denoiser: Denoiser
     surveys: list[PageSurvey]
     options: DenoiseOptions
+    #: Held from the first row to the last: one image uses all processors.
     turn: threading.Lock
     page_progress: Callable[[int], Progress | None]
     meters: list[RunningRMS]
 
     @property
     def header(self) -> io.Header:
-        """The scan's: nothing in it changes."""
+        """The scan's."""
         return self.scan.header
 
     @property
@@ -143,7 +114,7 @@ class DenoisedScan:
                     yield from self._page(page, rows)
 
     def is_opaque(self) -> bool:
-        """Whether there is no alpha, or nothing but white in it."""
+        """Whether there is no alpha, or alpha is opaque everywhere."""
         return self.scan.is_opaque()
 
     def _page(self, page: int, rows: RowBuffer) -> Iterator[io.Samples]:

@@ -1,8 +1,4 @@
-"""Pictures of what was found in an image: how strong the noise is at each place, and what was taken out.
-
-Pictures in memory or files that are read row by row enter; pictures leave whose rows are made as whoever writes them
-asks for them. It knows nothing of formats or of where they go.
-"""
+"""Draw noise maps and residuals as images, computed while their rows are read."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -18,27 +14,19 @@ from pellucid.inference.noise_estimation import RunningRMS
 from pellucid.inference.row_buffer import Array, RowBuffer
 from pellucid.streaming import page_rows, survey_page
 
-#: Noise of 255 / 10 is white in a picture of eight bits.
+#: In 8 bits, noise of 255 / 10 is white.
 MAP_GAIN = 10.0
-#: A picture of what was taken out shows it so many times as strong, about the middle gray.
+#: In 8 bits, residuals are amplified by this factor around middle gray.
 RESIDUAL_GAIN = 4.0
 _ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class NoiseMap:
-    """How strong the noise in a picture is at each place, as a gray picture.
+    """The noise map of an image as a gray image.
 
-    Parameters
-    ----------
-    source : Picture or Scan
-    denoiser : Denoiser
-        With a noise estimator.
-    is_exact : bool
-        Whether samples are floats, the standard deviation as a fraction of the range; else 8 bits, `MAP_GAIN` times as
-        bright.
-    meters : list of RunningRMS
-        One for each page; they know its noise level when its last row is made.
+    The pixel values are standard deviations as a fraction of the range if `is_exact`, else 8 bits, amplified by
+    `MAP_GAIN`. The denoiser needs a noise estimator. `meters`, one per page, hold its noise level after its last row.
     """
 
     source: io.Picture | io.Scan
@@ -48,16 +36,16 @@ class NoiseMap:
 
     @property
     def header(self) -> io.Header:
-        """The source's, but for the samples."""
+        """The source's, with one channel."""
         return replace(_drawn_header(self.source.header, is_exact=self.is_exact), n_channels=1)
 
     @property
     def metadata(self) -> io.Metadata:
-        """The source's, without its colours."""
+        """The source's, without its colour profile."""
         return replace(self.source.metadata, icc=None)
 
     def is_opaque(self) -> bool:
-        """Always: there is no alpha."""
+        """Always true: there is no alpha."""
         return True
 
     def bands(self) -> Generator[io.Samples, None, None]:
@@ -78,17 +66,10 @@ class NoiseMap:
 
 @dataclass(frozen=True)
 class RemovedNoise:
-    """What was taken out of a picture.
+    """The difference of two images of one size and dtype.
 
-    Of a picture that is denoised as it is written, it is computed anew.
-
-    Parameters
-    ----------
-    before, after : Source
-        Of one size and dtype.
-    is_exact : bool
-        Whether samples are floats, as a fraction of the range of integers; else 8 bits, `RESIDUAL_GAIN` times as
-        strong about the middle gray.
+    The pixel values are fractions of the dtype's range if `is_exact`, else 8 bits, amplified by `RESIDUAL_GAIN` around
+    middle gray. A streamed image is denoised a second time.
     """
 
     before: io.Source
@@ -97,16 +78,16 @@ class RemovedNoise:
 
     @property
     def header(self) -> io.Header:
-        """The source's, but for the samples and without alpha."""
+        """The source's, without alpha."""
         return _drawn_header(self.before.header, is_exact=self.is_exact)
 
     @property
     def metadata(self) -> io.Metadata:
-        """The source's, without its colours."""
+        """The source's, without its colour profile."""
         return replace(self.before.metadata, icc=None)
 
     def is_opaque(self) -> bool:
-        """Always: there is no alpha."""
+        """Always true: there is no alpha."""
         return True
 
     def bands(self) -> Generator[io.Samples, None, None]:
@@ -129,6 +110,6 @@ def _drawn_header(header: io.Header, *, is_exact: bool) -> io.Header:
 
 
 def _bytes_of(values: Array) -> Array:
-    """Bring values from 0 to 1 to eight bits, cut off at both ends."""
+    """Convert values to 8 bits, clipped to [0, 1]."""
     drawn: Array = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
     return drawn

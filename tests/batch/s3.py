@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pellucid.batch import ObjectStore
+from pellucid.batch.storage import ObjectStore
 
 BUCKET = "pictures"
 _ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pellucid import io
-from pellucid.batch import Job, Record, Work, ray_backend
-from pellucid.batch.ray_backend import RayCluster, Task
+from pellucid.batch.job import JobSpec
+from pellucid.batch.ledger import LedgerEntry
+from pellucid.batch.plan import BatchJob
+from pellucid.batch.ray_backend import MAX_BLOCK, RayActor, Task, check_shared, process_in_blocks
 from pellucid.errors import ParameterError
 from pellucid.inference.options import DenoiseOptions
 from tests.batch.s3 import BUCKET, Faulty, access, contents, rows, serving, upload
@@ -106,7 +107,7 @@ def n_there(out: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_node_is_lost_while_a_store_fails(
+def test_lost_node_and_failing_store(
     nodes: Nodes, photos: Path, options: list[str], expected: dict[str, bytes]
 ) -> None:
     node = nodes.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
@@ -133,7 +134,7 @@ def test_a_node_is_lost_while_a_store_fails(
 
 
 @pytest.mark.slow
-def test_a_driver_is_killed_and_the_next_goes_on(
+def test_resume_after_kill_of_the_driver(
     nodes: Nodes, photos: Path, options: list[str], expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     from pyarrow import parquet, table
@@ -150,8 +151,8 @@ def test_a_driver_is_killed_and_the_next_goes_on(
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 3, done.stderr.decode()
     assert visible(out) == expected
-    records = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
-    made = [record["path"] for record in records if record["status"] != "failed"]
+    entries = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    made = [entry["path"] for entry in entries if entry["status"] != "failed"]
     # Nothing was done twice.
     assert sorted(made) == sorted(expected)
     # Files that a manifest names, with whatever can be wrong with them.
@@ -166,7 +167,7 @@ def test_a_driver_is_killed_and_the_next_goes_on(
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_no_process_behind(photos: Path, options: list[str], tmp_path: Path) -> None:
+def test_interrupt_leaves_no_process(photos: Path, options: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
         [COMMAND, "batch", photos, "-o", out, *options, "--ray", "local"],
@@ -185,48 +186,35 @@ def test_an_interrupt_leaves_no_process_behind(photos: Path, options: list[str],
         pytest.fail("processes are left")
 
 
-class Unreliable(RayCluster):
-    """Loses with its process each block in which a deadly file is."""
-
-    def __init__(self, deadly: set[str]) -> None:
-        self._deadly, self.blocks = deadly, []
-        self._n_threads = 1
-        self._ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 2})
-
-    def _run(self, work: Work, tasks: list[Task], n_rows: int, n_actors: int) -> Generator[Record]:  # noqa: ARG002
-        for start in range(0, len(tasks), n_rows):
-            paths = [job.path for job, _ in tasks[start : start + n_rows]]
-            self.blocks.append(paths)
-            if not self._deadly.intersection(paths):
-                yield from (Record(path, path, "ok", work.fingerprint) for path in paths)
-
-
 @given(
     n_jobs=st.integers(0, 200),
     deadly=st.sets(st.integers(0, 199).map(str), max_size=4),
     window=st.integers(1, 250),
 )
-def test_a_file_that_kills_its_process_fails_alone(n_jobs: int, deadly: set[str], window: int) -> None:
-    cluster = Unreliable(deadly)
-    tasks: list[Task] = [(Job(f"{number}", f"{number}"), None) for number in range(n_jobs)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray_backend, "WINDOW", window)
-        records = list(cluster.records(Work("out", DenoiseOptions(), "x", overwrite=False), tasks))
-    assert sorted(record.path for record in records) == sorted(job.path for job, _ in tasks)
-    assert {record.path for record in records if record.status == "failed"} == deadly & {job.path for job, _ in tasks}
-    assert all(len(block) <= min(ray_backend.MAX_BLOCK, window) for block in cluster.blocks)
+def test_job_that_kills_its_process_fails_alone(n_jobs: int, deadly: set[str], window: int) -> None:
+    blocks: list[list[str]] = []
+
+    def run(tasks: list[Task], n_rows: int, n_actors: int) -> Generator[LedgerEntry]:
+        assert n_actors == 2
+        for start in range(0, len(tasks), n_rows):
+            paths = [job.path for job, _ in tasks[start : start + n_rows]]
+            blocks.append(paths)
+            if not deadly.intersection(paths):
+                yield from (LedgerEntry(path, path, "ok", "x") for path in paths)
+
+    tasks: list[Task] = [(BatchJob(f"{number}", f"{number}"), None) for number in range(n_jobs)]
+    entries = list(process_in_blocks(tasks, run, lambda: 2, "x", window=window))
+    assert sorted(entry.path for entry in entries) == sorted(job.path for job, _ in tasks)
+    assert {entry.path for entry in entries if entry.status == "failed"} == deadly & {job.path for job, _ in tasks}
+    assert all(len(block) <= min(MAX_BLOCK, window) for block in blocks)
 
 
-@pytest.mark.parametrize(("output", "source"), [("memory://out", "a.png"), ("out", "memory://in/a.png")])
-def test_what_only_this_process_sees_is_refused(output: str, source: str) -> None:
-    with pytest.raises(ParameterError, match=r"^memory://.*other processes cannot see it"):
-        list(
-            Unreliable(set()).records(
-                Work(output, DenoiseOptions(), "x", overwrite=False), [(Job(source, "a.png"), None)]
-            )
-        )
+@pytest.mark.parametrize("locations", [["memory://out", "a.png"], ["out", "memory://in/a.png"]])
+def test_memory_of_this_process_is_refused(locations: list[str]) -> None:
+    with pytest.raises(ParameterError, match=r"^memory://.*other processes cannot access it"):
+        check_shared(locations)
 
 
-def test_a_worker_with_another_model_refuses_to_work(small_model: Path) -> None:
+def test_actor_with_another_model(small_model: Path) -> None:
     with pytest.raises(RuntimeError, match="has another version of pellucid or of the model"):
-        ray_backend.Worker(Work("out", DenoiseOptions(model=small_model), "another", overwrite=False))
+        RayActor(JobSpec("out", DenoiseOptions(model=small_model), "another", overwrite=False))

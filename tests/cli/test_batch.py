@@ -253,8 +253,8 @@ def test_a_run_of_failures_is_ended(pellucid: Run, small_model: Path, tmp_path: 
     done = pellucid(*command, "--max-error-rate", 0.5)
     assert done.returncode == 3
     assert done.stderr.decode().endswith(
-        "pellucid: 20 of 20 files failed, more than the share of 0.5 that --max-error-rate allows: "
-        "see what is wrong with them, and start the same command again\n"
+        "pellucid: 20 of 20 files failed, more than --max-error-rate 0.5 allows: "
+        "fix what is wrong with them, and start the same command again\n"
     )
     assert "0.jpg" in done.stderr.decode()
     assert len((tmp_path / "out" / "report.jsonl").read_text().splitlines()) < 60
@@ -265,16 +265,17 @@ def test_a_run_of_failures_is_ended(pellucid: Run, small_model: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("package", "arguments", "needed"),
     [
-        ("ray", ["a.png", "-o", "out", "--ray", "local"], "--ray: ray is not installed"),
+        ("ray", ["a.png", "-o", "out", "--ray", "local"], "--ray: needs ray, which is not installed"),
         (
             "fsspec",
             ["s3://bucket/in", "-o", "out"],
-            "s3://bucket/in: what leads there is not installed (import of fsspec halted; None in sys.modules)",
+            "s3://bucket/in: the package for such stores is not installed "
+            "(import of fsspec halted; None in sys.modules)",
         ),
         (
             "s3fs",
             ["a.png", "-o", "s3://bucket/out"],
-            "s3://bucket/out: what leads there is not installed (Install s3fs to access S3)",
+            "s3://bucket/out: the package for such stores is not installed (Install s3fs to access S3)",
         ),
         ("pyarrow", ["list.parquet", "-o", "out"], "list.parquet: needs pyarrow, which is not installed"),
     ],

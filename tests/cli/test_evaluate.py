@@ -49,25 +49,25 @@ def test_files(run, pictures, tmp_path):
 def test_a_used_folder_is_refused_before_anything_is_measured(run, pictures, tmp_path, monkeypatch):
     (tmp_path / "evaluation.json").write_text("{}")
     monkeypatch.setattr("pellucid.evaluation.benchmark.evaluate", lambda *_, **__: pytest.fail("measured"))
-    with pytest.raises(OutputError, match="already holds an evaluation"):
+    with pytest.raises(OutputError, match="already has an evaluation"):
         run(pictures[0], "-m", "noisy", "-o", tmp_path)
 
 
 def test_without_matplotlib(run, pictures, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run(pictures[0], "-m", "noisy", "-s", 25, "-o", tmp_path / "out")
     assert result.exit_code == 0
     assert "tables written; no plot: plot: needs matplotlib" in result.stderr
 
 
 def test_all_methods_with_missing_ones_named(run, pictures, monkeypatch):
-    monkeypatch.setattr(baselines, "METHOD_NAMES", ("noisy", "bm3d", "ffdnet"))
     monkeypatch.setitem(sys.modules, "bm3d", None)
     result = run(pictures[0], "-m", "all", "-s", 25)
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1].startswith("noisy")
-    remarks = result.stderr.splitlines()
-    assert [remark.split(":")[:2] for remark in remarks] == [["skipped", " bm3d"], ["skipped", " ffdnet"]]
+    skipped = [line.split(": ")[:2] for line in result.stderr.splitlines()]
+    assert skipped == [["skipped", name] for name in ("bm3d", "ffdnet", "dncnn-25", "dncnn-blind")]
+    done = [line.split()[0] for line in result.stdout.splitlines()[2:]]
+    assert done == ["noisy", "skimage-wavelet", "skimage-tv", "skimage-nlm", "opencv-nlm", "pellucid"]
 
 
 def test_failures_are_named_and_change_the_exit_code(run, pictures, monkeypatch):

@@ -19,7 +19,7 @@ def run(*arguments):
 @pytest.fixture
 def in_threads(monkeypatch):
     """Let arms run in this process, for studies that other processes could not import."""
-    monkeypatch.setattr("pellucid.lab.workers.start_workers", ThreadPoolExecutor)
+    monkeypatch.setattr("pellucid.lab.runner.worker_processes", ThreadPoolExecutor)
 
 
 def test_list_names_all():

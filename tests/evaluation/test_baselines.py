@@ -50,7 +50,7 @@ def test_baseline_changes_nothing(tmp_path):
         ("dncnn-25", "onnx", "onnx"),
     ],
 )
-def test_a_missing_package_is_named(tmp_path, monkeypatch, name, blocked, package):
+def test_missing_package(tmp_path, monkeypatch, name, blocked, package):
     monkeypatch.setitem(sys.modules, blocked, None)
     expected = f"^{name}: needs {package}, which is not installed: pip install 'pellucid.evaluate.'$"
     with pytest.raises(MissingExtraError, match=expected):
@@ -58,7 +58,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, name, blocked, packag
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_networks_run_on_our_engine(tmp_path, peers, name):
+def test_published_networks_run(tmp_path, peers, name):
     noisy = Gaussian(0.1)(CLEAN[3], np.random.default_rng(0))
     fp32 = find_method(name).prepare(setup(tmp_path, peers=peers))(noisy, 25 / 255)
     also_fp32 = find_method(f"{name}@fp32").prepare(setup(tmp_path / "again", peers=peers))(noisy, 25 / 255)
@@ -68,19 +68,19 @@ def test_published_networks_run_on_our_engine(tmp_path, peers, name):
 
 
 def test_published_networks_need_a_folder(tmp_path):
-    with pytest.raises(ModelError, match=r"^ffdnet: .* name with --peers a folder with ffdnet_gray\.mat"):
+    with pytest.raises(ModelError, match=r"^ffdnet: .* name a folder with ffdnet_gray\.mat by --peers"):
         find_method("ffdnet").prepare(setup(tmp_path, channels=1))
 
 
-def test_a_network_for_one_noise_level_says_so():
+def test_network_for_one_noise_level():
     assert find_method("dncnn-25").only_sigma == 25
     assert find_method("dncnn-blind").only_sigma is None
 
 
-def test_a_model_folder_is_a_method(tmp_path, peers):
-    from pellucid.evaluation.published import convert, find_published
+def test_model_folder_as_method(tmp_path, peers):
+    from pellucid.evaluation.published import convert_network, find_published
 
-    folder = convert(find_published("ffdnet", 3), peers, tmp_path / "model")
+    folder = convert_network(find_published("ffdnet", 3), peers, tmp_path / "model")
     method = find_method(f"{folder}@fp32")
     assert method.family == "pellucid"
     noisy = Gaussian(0.1)(CLEAN[3], np.random.default_rng(0))
@@ -89,18 +89,18 @@ def test_a_model_folder_is_a_method(tmp_path, peers):
     assert np.array_equal(by_folder, by_name)
 
 
-def test_a_blind_network_is_not_told_the_noise(tmp_path):
+def test_blind_network_ignores_sigma(tmp_path):
     sigma = 25 / 255
     noisy = Gaussian(sigma)(CLEAN[3], np.random.default_rng(0))
-    for name, told in (("pellucid@blind", "photo"), ("fast@blind", "fast")):
+    for name, given_name in (("pellucid@blind", "photo"), ("fast@blind", "fast")):
         blind = find_method(name).prepare(setup(tmp_path))
         assert np.array_equal(blind(noisy, sigma), blind(noisy, 0.0))
-        given = find_method(told).prepare(setup(tmp_path))(noisy, sigma)
+        given = find_method(given_name).prepare(setup(tmp_path))(noisy, sigma)
         assert not np.array_equal(blind(noisy, sigma), given)
         assert psnr(given, blind(noisy, sigma)) > 30
 
 
 @pytest.mark.parametrize("name", ["bm4d", "bm3d@fp32", "", "pellucid@fp16", "ffdnet@blind"])
-def test_an_unknown_method_is_told_what_there_is(name):
+def test_unknown_method(name):
     with pytest.raises(ParameterError, match=f"^method '{re.escape(name)}': .*skimage-tv"):
         find_method(name)

@@ -13,24 +13,15 @@ from pellucid.evaluation.datasets import load_clean
 from pellucid.evaluation.metrics import psnr, ssim
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-    """Let a name stand for a function of ``(noisy, sigma)``; other names keep their meaning."""
-    methods = {}
-    original = benchmark.find_method
-
-    def add(name, function, **properties):
-        methods[name] = Method(name, "classical", (), lambda _setup: function, **properties)
-
-    monkeypatch.setattr(benchmark, "find_method", lambda name: methods.get(name) or original(name))
-    return add
+def method(name, function, **properties):
+    return Method(name, "classical", (), lambda _setup: function, **properties)
 
 
 def quality(evaluation):
     return {(row.method, row.image, row.sigma): (row.psnr, row.ssim) for row in evaluation.rows}
 
 
-def test_a_row_for_each_method_image_and_sigma(pictures):
+def test_rows(pictures):
     evaluation = evaluate(pictures, ["noisy", "skimage-tv"], [25, 15])
     keys = {(m, str(p), s) for m in ("noisy", "skimage-tv") for p in pictures for s in (15.0, 25.0)}
     assert set(quality(evaluation)) == keys
@@ -42,7 +33,7 @@ def test_a_row_for_each_method_image_and_sigma(pictures):
     assert not evaluation.interrupted
 
 
-def test_rows_are_those_of_the_protocol(pictures):
+def test_protocol_of_noise_and_metrics(pictures):
     evaluation = evaluate(pictures[:1], ["noisy"], [50], seed=3)
     clean = load_clean(pictures[0])
     noise = noise_rng(3, "a.png", 50.0).standard_normal(clean.shape, dtype=np.float32)
@@ -51,20 +42,26 @@ def test_rows_are_those_of_the_protocol(pictures):
     assert evaluation.rows[0].ssim == ssim(clean, noisy)
 
 
-def test_noise_is_unclipped_and_sigma_on_the_unit_scale(pictures, stand_in):
+def test_noise_is_not_clipped(pictures):
     seen = []
-    stand_in("look", lambda noisy, sigma: seen.append((noisy, sigma)) or noisy)
-    evaluate(pictures[:1], ["look"], [51])
+    look = method("look", lambda noisy, sigma: seen.append((noisy, sigma)) or noisy)
+    evaluate(pictures[:1], [look], [51])
     noisy, sigma = seen[-1]
     assert sigma == pytest.approx(0.2)
     assert noisy.max() > 1.1
     assert (noisy - load_clean(pictures[0])).std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_order_and_company_do_not_matter(pictures):
+def test_noise_does_not_depend_on_order(pictures):
     together = evaluate(pictures, ["skimage-tv", "noisy"], [15, 25])
     alone = evaluate(pictures[::-1][:2], ["noisy"], [25])
     assert quality(alone).items() <= quality(together).items()
+
+
+def test_scikit_image_is_needed(pictures, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(MissingExtraError, match=r"^evaluate: needs skimage, .* pip install 'pellucid.evaluate.'"):
+        evaluate(pictures[:1], ["noisy"], [25])
 
 
 def test_seed_decides_the_noise(pictures):
@@ -89,14 +86,14 @@ def test_crop(pictures):
     assert evaluate(pictures[:1], ["noisy"], [25], crop_px=16).rows[0].megapixels == 16 * 16 / 1e6
 
 
-def test_a_method_that_raises_is_counted_and_the_others_go_on(pictures, stand_in):
+def test_failing_method(pictures):
     def break_on_tall(noisy, sigma):
         if noisy.shape[0] == 40:
             raise RuntimeError("too tall\nfor me")
         return noisy
 
-    stand_in("fragile", break_on_tall)
-    evaluation = evaluate(pictures, ["fragile", "noisy"], [25])
+    fragile = method("fragile", break_on_tall)
+    evaluation = evaluate(pictures, [fragile, "noisy"], [25])
     assert [(f.method, f.image, f.sigma) for f in evaluation.failures] == [("fragile", str(pictures[2]), 25)]
     assert evaluation.failures[0].message == "RuntimeError: too tall"
     counts = {score.method: score.n_images for score in evaluation.summary()}
@@ -110,31 +107,33 @@ def test_a_method_that_raises_is_counted_and_the_others_go_on(pictures, stand_in
         (lambda noisy: noisy[:-1], "shapes"),
     ],
 )
-def test_an_unusable_result_is_a_failure(pictures, stand_in, result, message):
-    stand_in("wrong", lambda noisy, _sigma: result(noisy))
-    evaluation = evaluate(pictures[:1], ["wrong", "noisy"], [25])
+def test_unusable_result(pictures, result, message):
+    wrong = method("wrong", lambda noisy, _sigma: result(noisy))
+    evaluation = evaluate(pictures[:1], [wrong, "noisy"], [25])
     assert message in evaluation.failures[0].message
     assert [row.method for row in evaluation.rows] == ["noisy"]
 
 
-def test_a_method_may_write_into_its_input(pictures, stand_in):
+def test_method_that_writes_into_its_input(pictures):
     def wreck(noisy, sigma):
         noisy[:] = 0
         return noisy
 
-    stand_in("wreck", wreck)
-    wrecked = evaluate(pictures[:1], ["wreck", "noisy"], [25])
+    wreck_method = method("wreck", wreck)
+    wrecked = evaluate(pictures[:1], [wreck_method, "noisy"], [25])
     assert quality(evaluate(pictures[:1], ["noisy"], [25])).items() <= quality(wrecked).items()
 
 
-def test_results_are_clipped_before_they_are_measured(pictures, stand_in):
+def test_results_are_clipped(pictures):
     clean = load_clean(pictures[0])
-    stand_in("overshoot", lambda _noisy, _sigma: np.where(clean > 0.5, clean + 2, clean - 2).astype(np.float32))
-    row = evaluate(pictures[:1], ["overshoot"], [25]).rows[0]
+    overshoot = method(
+        "overshoot", lambda _noisy, _sigma: np.where(clean > 0.5, clean + 2, clean - 2).astype(np.float32)
+    )
+    row = evaluate(pictures[:1], [overshoot], [25]).rows[0]
     assert row.psnr == psnr(clean, np.where(clean > 0.5, 1, 0).astype(np.float32))
 
 
-def test_a_missing_package_is_skipped_by_name(pictures, monkeypatch):
+def test_missing_package_is_skipped(pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "bm3d", None)
     evaluation = evaluate(pictures[:1], ["bm3d", "noisy"], [25])
     assert [s.method for s in evaluation.skipped] == ["bm3d"]
@@ -144,7 +143,7 @@ def test_a_missing_package_is_skipped_by_name(pictures, monkeypatch):
         evaluate(pictures[:1], ["bm3d"], [25])
 
 
-def test_missing_weights_are_skipped_by_name(pictures):
+def test_missing_weights_are_skipped(pictures):
     evaluation = evaluate(pictures[:1], ["ffdnet", "noisy"], [25])
     assert [s.method for s in evaluation.skipped] == ["ffdnet"]
     with pytest.raises(ModelError, match=r"^ffdnet: .*--peers"):
@@ -153,10 +152,10 @@ def test_missing_weights_are_skipped_by_name(pictures):
         evaluate(pictures[:1], ["ffdnet", "dncnn-25"], [25])
 
 
-def test_a_network_for_one_noise_level_runs_at_that_only(pictures, peers):
+def test_network_for_one_noise_level(pictures, peers):
     evaluation = evaluate(pictures[:1], ["dncnn-25", "noisy"], [15, 25], peers=peers)
     assert [row.sigma for row in evaluation.rows if row.method == "dncnn-25"] == [25]
-    assert evaluation.skipped[0].reason == "dncnn-25: made for sigma 25 only: left out at 15"
+    assert evaluation.skipped[0].reason == "dncnn-25: trained for sigma 25 only: skipped at 15"
 
 
 def test_published_networks_beside_others(pictures, peers):
@@ -165,7 +164,7 @@ def test_published_networks_beside_others(pictures, peers):
     assert evaluation.families == {"ffdnet": "published network", "noisy": "baseline"}
 
 
-def test_interrupting_keeps_what_is_done(pictures, stand_in):
+def test_interrupt_keeps_rows(pictures):
     calls = []
 
     def interrupt_at_third(noisy, sigma):
@@ -174,8 +173,8 @@ def test_interrupting_keeps_what_is_done(pictures, stand_in):
             raise KeyboardInterrupt
         return noisy
 
-    stand_in("patient", interrupt_at_third)
-    evaluation = evaluate(pictures, ["patient", "noisy"], [25])
+    patient = method("patient", interrupt_at_third)
+    evaluation = evaluate(pictures, [patient, "noisy"], [25])
     assert evaluation.interrupted
     assert [(row.method, row.image) for row in evaluation.rows] == [
         ("patient", str(pictures[0])),
@@ -183,7 +182,7 @@ def test_interrupting_keeps_what_is_done(pictures, stand_in):
     ]
 
 
-def test_warm_up_is_not_timed(pictures, stand_in, monkeypatch):
+def test_warm_up_is_not_timed(pictures, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     calls = {"each size": [], "once": []}
@@ -196,9 +195,9 @@ def test_warm_up_is_not_timed(pictures, stand_in, monkeypatch):
 
         return denoise
 
-    stand_in("each size", slow_at_first("each size"), compiles=True)
-    stand_in("once", slow_at_first("once"))
-    evaluation = evaluate(pictures, ["each size", "once"], [15, 25])
+    each_size = method("each size", slow_at_first("each size"), compiles=True)
+    once = method("once", slow_at_first("once"))
+    evaluation = evaluate(pictures, [each_size, once], [15, 25])
     seconds = {name: [row.seconds for row in evaluation.rows if row.method == name] for name in calls}
     assert seconds["each size"] == pytest.approx([0.1] * 6)
     assert seconds["once"] == pytest.approx([0.1] * 4 + [10, 0.1])
@@ -206,7 +205,7 @@ def test_warm_up_is_not_timed(pictures, stand_in, monkeypatch):
     assert len(calls["once"]) == 6 + 1
 
 
-def test_progress_names_what_comes_next(pictures):
+def test_progress(pictures):
     told = []
     evaluate(pictures, ["noisy"], [15, 25], progress=lambda *event: told.append(event))
     assert [event[:2] for event in told] == [(n, 6) for n in range(7)]
@@ -214,7 +213,7 @@ def test_progress_names_what_comes_next(pictures):
     assert told[-1][2] == ""
 
 
-def test_an_image_that_cannot_be_read_is_counted(pictures):
+def test_unreadable_image(pictures):
     pictures[1].write_bytes(pictures[1].read_bytes()[:100])
     told = []
     evaluation = evaluate(pictures, ["noisy"], [25], progress=lambda *event: told.append(event[:2]))
@@ -224,14 +223,14 @@ def test_an_image_that_cannot_be_read_is_counted(pictures):
     assert told == [(0, 3), (2, 3), (3, 3)]
 
 
-def test_no_image_can_be_used(pictures):
+def test_no_usable_image(pictures):
     for path in pictures:
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"^none of 3 images can be used; the first: "):
         evaluate(pictures, ["noisy"], [25])
 
 
-def test_protocol_says_how_it_was_measured(pictures):
+def test_protocol_in_the_report(pictures):
     protocol = evaluate(pictures[:1], ["noisy"], [25], seed=4, n_threads=1, crop_px=20).protocol
     assert (protocol["seed"], protocol["sigmas"], protocol["n_threads"], protocol["crop_px"]) == (
         4,
@@ -248,10 +247,10 @@ def test_protocol_says_how_it_was_measured(pictures):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": []}, "^images: there are none"),
-        ({"methods": []}, "^methods: there are none"),
-        ({"sigmas": []}, "^sigmas: there are none"),
-        ({"sigmas": [-1]}, "^sigma -1: give a number from 0 to 255"),
+        ({"images": []}, "^images: none given"),
+        ({"methods": []}, "^methods: none given"),
+        ({"sigmas": []}, "^sigmas: none given"),
+        ({"sigmas": [-1]}, "^sigma -1: must be from 0 to 255"),
         ({"sigmas": [256]}, "^sigma 256: "),
         ({"sigmas": [float("nan")]}, "^sigma nan: "),
         ({"methods": ["noisy", "bm5d"]}, "^method 'bm5d': "),
@@ -260,7 +259,7 @@ def test_protocol_says_how_it_was_measured(pictures):
         ({"n_threads": 0}, "^threads 0: "),
     ],
 )
-def test_impossible_requests(pictures, changes, message):
+def test_invalid_arguments(pictures, changes, message):
     request = {"images": pictures, "methods": ["noisy"], "sigmas": [25]} | changes
     with pytest.raises(ParameterError, match=message):
         evaluate(**request)

@@ -3,7 +3,7 @@ import pytest
 from scipy.signal import correlate2d
 
 from pellucid.errors import ModelError
-from pellucid.evaluation.published import PUBLISHED, convert, find_published
+from pellucid.evaluation.published import PUBLISHED, convert_network, find_published
 from pellucid.inference.engine import Network
 from pellucid.inference.registry import find_model
 
@@ -45,7 +45,7 @@ def test_ffdnet_equals_an_independent_computation(tmp_path, made_up, channels, w
     convolutions = made_up.convolutions(widths)
     network = find_published("ffdnet", channels)
     made_up.write(tmp_path / network.file, made_up.ffdnet(convolutions))
-    card = find_model(convert(network, tmp_path, tmp_path / "model"))
+    card = find_model(convert_network(network, tmp_path, tmp_path / "model"))
     noisy, sigma = image(channels)
     residual = Network(card, precision="fp32")(noisy, sigma)
     assert residual == pytest.approx(noisy - ffdnet(noisy, sigma[..., 0], convolutions), abs=1e-5)
@@ -57,7 +57,7 @@ def test_dncnn_equals_an_independent_computation(tmp_path, made_up, name, sigma_
     convolutions = made_up.convolutions([3, 7, 6, 3])
     network = find_published(name, 3)
     made_up.write(tmp_path / network.file, made_up.interleave(convolutions))
-    card = find_model(convert(network, tmp_path, tmp_path / "model"))
+    card = find_model(convert_network(network, tmp_path, tmp_path / "model"))
     noisy, sigma = image(3, 9, 13)
     residual = Network(card, precision="fp32")(noisy, sigma)
     assert residual == pytest.approx(stack(noisy, convolutions), abs=1e-5)
@@ -65,8 +65,8 @@ def test_dncnn_equals_an_independent_computation(tmp_path, made_up, name, sigma_
 
 
 @pytest.mark.parametrize("network", PUBLISHED, ids=lambda network: network.file)
-def test_no_pixel_beyond_the_halo_matters(tmp_path, peers, network):
-    card = find_model(convert(network, peers, tmp_path / "model"))
+def test_halo(tmp_path, peers, network):
+    card = find_model(convert_network(network, peers, tmp_path / "model"))
     run = Network(card, precision="fp32")
     noisy, sigma = image(network.channels, 24, 24)
     changed = noisy.copy()
@@ -77,24 +77,24 @@ def test_no_pixel_beyond_the_halo_matters(tmp_path, peers, network):
     assert card.halo_px % card.stride_px == 0
 
 
-def test_card_counts_parameters_and_operations(tmp_path, peers):
-    card = find_model(convert(find_published("ffdnet", 3), peers, tmp_path / "model"))
+def test_card(tmp_path, peers):
+    card = find_model(convert_network(find_published("ffdnet", 3), peers, tmp_path / "model"))
     n_weights = 9 * (13 * 6 + 6 * 5 + 5 * 12)
     assert card.n_parameters == n_weights + 6 + 5 + 12
     assert card.kmacs_per_px == pytest.approx(n_weights / 4 / 1000)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"ffdnet_gray\.mat: no such file: name with --peers"):
-        convert(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
+def test_missing_file(tmp_path):
+    with pytest.raises(ModelError, match=r"ffdnet_gray\.mat: no such file: name its folder by --peers"):
+        convert_network(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a MATLAB file", b"\x89HDF\r\n\x1a\n" + bytes(500)])
-def test_a_damaged_file_is_named(tmp_path, content):
+def test_damaged_file(tmp_path, content):
     (tmp_path / "ffdnet_gray.mat").write_bytes(content)
     with pytest.raises(ModelError, match=r"ffdnet_gray\.mat: not a MatConvNet network"):
-        convert(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
+        convert_network(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_a_damaged_file_is_named(tmp_path, content):
     ],
     ids=["no convolution", "no sub-images", "colour", "unchained", "no rectifier"],
 )
-def test_another_network_is_refused(tmp_path, made_up, layers):
+def test_another_network(tmp_path, made_up, layers):
     made_up.write(tmp_path / "ffdnet_gray.mat", layers(made_up))
     with pytest.raises(ModelError, match=r"ffdnet_gray\.mat: its layers are not those of ffdnet"):
-        convert(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
+        convert_network(find_published("ffdnet", 1), tmp_path, tmp_path / "model")
 
 
-def test_no_network_for_these_channels():
+def test_unknown_number_of_channels():
     with pytest.raises(ModelError, match=r"^dncnn-25: no published network for images of 1 channel"):
         find_published("dncnn-25", 1)

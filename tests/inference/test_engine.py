@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ModelError, ParameterError
+from pellucid.inference.denoiser import Denoiser
 from pellucid.inference.engine import Network, engine_info
 from pellucid.inference.registry import BUNDLED, find_model
 
@@ -94,7 +95,7 @@ def test_unusable_options(options: dict[str, object]) -> None:
     if options.get("device") in engine_info().devices:
         pytest.skip("this machine has that device")
     with pytest.raises(ParameterError):
-        Network(find_model("gray"), **options)  # type: ignore[arg-type]
+        Denoiser("gray", **options)  # type: ignore[arg-type]
 
 
 def with_network(folder: Path, content: bytes) -> Path:

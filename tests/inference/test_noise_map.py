@@ -13,8 +13,8 @@ from pellucid.inference.noise_map import (
     STEP,
     deviation_bound,
     estimate_cells,
-    settle,
     smooth_noise_map,
+    smooth_window,
 )
 
 #: Larger cells within reach in each direction.
@@ -23,7 +23,7 @@ REACH = REACH_PX // CELL_PX // AVERAGED
 
 def whole_map(seen: NDArray[np.float32], n_channels: int) -> NDArray[np.float32]:
     """Settle all of a map."""
-    return settle(seen, limit=LIMITS[n_channels], kept=(slice(0, seen.shape[0]), slice(0, seen.shape[1])))
+    return smooth_window(seen, limit=LIMITS[n_channels], kept=(slice(0, seen.shape[0]), slice(0, seen.shape[1])))
 
 
 def settled(estimates: NDArray[np.float64], bound: float = 1.0, n_channels: int = 3) -> NDArray[np.float32]:

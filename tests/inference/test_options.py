@@ -42,15 +42,30 @@ def test_user_units() -> None:
 @pytest.mark.parametrize("name", ["strength", "luma", "chroma", "detail"])
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
 def test_bounds(name: str, value: float) -> None:
-    with pytest.raises(ParameterError, match=f"^{name} .*: give a number from 0 to 1$"):
+    with pytest.raises(ParameterError, match=rf"^{name} must be in \[0, 1\] \(got .*\)$"):
         DenoiseOptions(**{name: value})  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=f"^{name} .*: give a number from 0 to 100$"):
+    with pytest.raises(ParameterError, match=rf"^{name} must be in \[0, 100\] \(got .*\)$"):
         DenoiseOptions.from_user_units({name: 100 * value})
 
 
 def test_negative_sigma_is_refused_in_user_units() -> None:
-    with pytest.raises(ParameterError, match=r"^sigma -5: give a number of at least 0"):
+    with pytest.raises(ParameterError, match=r"^sigma must be at least 0 \(got -5\)$"):
         DenoiseOptions.from_user_units({"sigma": -5})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "device must be one of auto, cpu, gpu, npu"),
+        ({"precision": "int1"}, "precision must be one of"),
+        ({"n_threads": 0}, "threads must be at least 1"),
+        ({"tile_px": -8}, "tile must be at least 1"),
+        ({"max_pixels": 0}, "max-pixels must be at least 1"),
+    ],
+)
+def test_words_and_counts_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        DenoiseOptions(**options)
 
 
 def test_every_option_is_presented() -> None:

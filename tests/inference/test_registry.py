@@ -35,7 +35,7 @@ def test_a_folder_is_found_too(copy: Path) -> None:
     ("name", "message"),
     [
         ("colr", "did you mean 'color'"),
-        ("xyz", "there are: color, fast, gray, photo"),
+        ("xyz", "choose one of color, fast, gray, photo"),
         ("../models/gray/../color", "no model"),
         ("", "no model"),
         ("nowhere/at/all", "no model"),

@@ -117,5 +117,5 @@ def test_several_inputs_are_cut_alike_and_progress_is_told() -> None:
 @pytest.mark.parametrize("tile", [0, 2 * HALO, 2 * HALO + STRIDE + 1, -8])
 def test_impossible_tiles_are_refused(tile: int) -> None:
     image = np.zeros((100, 100, 1))
-    with pytest.raises(ParameterError, match="give a multiple of 4 of at least 20"):
+    with pytest.raises(ParameterError, match="must be a multiple of 4 of at least 20"):
         next(apply_tiled(local, (image,), tile_px=tile, halo_px=HALO, stride_px=STRIDE))

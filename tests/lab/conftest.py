@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pellucid.lab.pictures import NO_PHOTOGRAPHS
-from pellucid.lab.plotting import new_figure
-from pellucid.lab.runner import run_studies
+from pellucid.lab.photographs import NO_PHOTOGRAPHS, load_photographs
+from pellucid.lab.plots import new_figure
+from pellucid.lab.results import load_study
+from pellucid.lab.runner import run_studies, worker_processes
 from pellucid.lab.statistics import difference_of, judge, mean_of
-from pellucid.lab.study import Arm, Drawing, Effort, Finding, Results, Study, Table
+from pellucid.lab.studies import find_studies
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Results, ResultTable, Study
 
 
 class Tossing:
@@ -45,18 +47,18 @@ class Tossing:
             method="We toss.",
             arms=self.arms,
             run=self.run,
-            draw=_draw,
-            find=_find,
-            tabulate=_tabulate,
+            figures=_draw,
+            findings=_find,
+            table=_tabulate,
             needs_photographs=False,
         )
         return replace(study, **changes)
 
 
-def _draw(results: Results) -> dict[str, Drawing]:
+def _draw(results: Results) -> dict[str, CaptionedFigure]:
     figure, axes = new_figure()
     axes.plot([float(result["value"]) for result in results])
-    return {"values": Drawing(figure, "Values < of > all arms.")}
+    return {"values": CaptionedFigure(figure, "Values < of > all arms.")}
 
 
 def _find(results: Results) -> list[Finding]:
@@ -64,9 +66,11 @@ def _find(results: Results) -> list[Finding]:
     return [Finding(f"Heads win by {gain:.2f}.", judge(gain)), Finding("There are two sides.")]
 
 
-def _tabulate(results: Results) -> Table:
+def _tabulate(results: Results) -> ResultTable:
     sides = results.values_of("side")
-    return Table(["side", "mean"], [[side, f"{mean_of(results.by_seed('value', side=side)):.1f}"] for side in sides])
+    return ResultTable(
+        ["side", "mean"], [[side, f"{mean_of(results.by_seed('value', side=side)):.1f}"] for side in sides]
+    )
 
 
 @pytest.fixture
@@ -81,3 +85,24 @@ def run_all():
             return list(run_studies([study], effort, n_seeds, folder, lambda: NO_PHOTOGRAPHS, executor))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def executor():
+    with worker_processes(1) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory, executor):
+    """The results of a study's quick run."""
+    folder = tmp_path_factory.mktemp("quick")
+
+    def results(name: str) -> Results:
+        (study,) = find_studies([name])
+        for _ in run_studies([study], Effort.QUICK, 2, folder, lambda: load_photographs(None), executor):
+            pass
+        return load_study(study, folder).results
+
+    results.folder = folder
+    return results

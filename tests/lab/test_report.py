@@ -40,7 +40,7 @@ def test_the_page_says_what_the_results_say(tossing, results):
     assert "<li>There are two sides.</li>" in text
     assert "<td>head</td><td>3.0 (0.5 to 5.5)</td>" in text
     assert "pellucid lab run tossing --quick --seeds 3" in text
-    assert "Of 1 findings that speak to a claim, 1\nsupports the lecture, 0\ncontradict it" in text
+    assert "Of 1 findings that test a claim, 1\nsupports the lecture, 0\ncontradict it" in text
 
 
 def test_seeds_of_a_run_that_was_widened(tossing, run_all, results):
@@ -56,7 +56,7 @@ def test_an_altered_result_changes_the_sentence(tossing, results):
     text = page(tossing, results)
     assert "Heads win by -2.00 (" in text
     assert '<li class="unclear">' in text
-    assert "cannot tell</span>" in text
+    assert "inconclusive</span>" in text
     for seed in (0, 1):
         other = results / f"tossing/head-seed-{seed}.json"
         other.write_text(json.dumps({**json.loads(other.read_text()), "measured": {"value": -10.0 + seed}}))
@@ -91,7 +91,7 @@ def test_figures_lie_beside_the_results(tossing, results):
 def test_a_study_that_is_not_complete_says_nothing(tossing, results):
     (results / "tossing/head-seed-2.json").unlink()
     text = page(tossing, results)
-    assert "1 arms have no result yet" in text
+    assert "1 arms have no result" in text
     assert "Heads win by" not in text
 
 
@@ -102,7 +102,7 @@ def test_studies_without_results_are_named(tossing, results):
 
 
 def test_another_version_is_refused(tossing, results):
-    with pytest.raises(DataError, match="is of version 1 of the study and this is version 2"):
+    with pytest.raises(DataError, match="has version 1 of the study, but this is version 2"):
         page(tossing, results, version=2)
 
 

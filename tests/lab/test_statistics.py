@@ -36,11 +36,11 @@ def test_shifts_with_the_values(values, shift):
 def test_one_seed_cannot_tell():
     interval = mean_of({0: 5.0})
     assert f"{interval:.1f}" == "5.0 (one seed, no interval)"
-    assert judge(interval) is Verdict.CANNOT_TELL
+    assert judge(interval) is Verdict.INCONCLUSIVE
 
 
 def test_a_value_that_is_not_a_number_cannot_tell():
-    assert judge(mean_of([1.0, math.nan, 1.0])) is Verdict.CANNOT_TELL
+    assert judge(mean_of([1.0, math.nan, 1.0])) is Verdict.INCONCLUSIVE
 
 
 def test_differences_cancel_what_the_seed_does():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pellucid.errors import RecipeError
-from pellucid.lab.training import denoise, fit, held_out_psnr, noisy_copy, small_recipe
+from pellucid.lab.training import add_noise, denoise, fit, small_recipe, validation_psnr
 
 TINY = {"network": {"widths": [8], "depths": [1]}, "data": {"patch_px": 16, "batch_size": 2}}
 
@@ -23,18 +23,18 @@ def test_a_fit_learns_and_repeats(ramp):
     assert not first.module.training
     assert first.seconds > 0
     untrained = fit(small_recipe(seed=1, n_steps=1, optimizer={"lr": 1e-30}, **TINY), [ramp])
-    assert held_out_psnr(first.module, [ramp], 25) > held_out_psnr(untrained.module, [ramp], 25) + 0.5
+    assert validation_psnr(first.module, [ramp], 25) > validation_psnr(untrained.module, [ramp], 25) + 0.5
     assert fit(small_recipe(seed=2, n_steps=1, **TINY), [ramp]).losses != first.losses[:1]
 
 
 def test_gradients_can_be_watched(ramp):
     seen = []
 
-    def watch(step, module, batch, loss):
+    def on_step(step, module, batch, loss):
         norms = [p.grad.norm() for p in module.parameters() if p.grad is not None]
         seen.append((step, float(torch.stack(norms).norm()), batch["noisy"].shape, loss))
 
-    result = fit(small_recipe(seed=0, n_steps=3, **TINY), [ramp], watch=watch)
+    result = fit(small_recipe(seed=0, n_steps=3, **TINY), [ramp], on_step=on_step)
     assert [entry[0] for entry in seen] == [0, 1, 2]
     assert [entry[3] for entry in seen] == result.losses
     assert seen[0][1] > 0
@@ -52,15 +52,15 @@ def test_the_rate_follows_the_recipe(ramp):
 
 def test_the_mode_is_left_alone(ramp):
     module = fit(small_recipe(seed=0, n_steps=1, **TINY), [ramp]).module.train()
-    denoised = denoise(module, noisy_copy(ramp, 25), 25)
+    denoised = denoise(module, add_noise(ramp, 25), 25)
     assert module.training
     assert denoised.shape == (64, 64, 3)
     assert denoised.dtype == np.float32
 
 
 def test_noise_is_what_was_asked_for(ramp):
-    noisy = noisy_copy(ramp, 25, seed=3)
-    np.testing.assert_array_equal(noisy, noisy_copy(ramp, 25, seed=3))
+    noisy = add_noise(ramp, 25, seed=3)
+    np.testing.assert_array_equal(noisy, add_noise(ramp, 25, seed=3))
     assert (noisy - ramp / 255).std() * 255 == pytest.approx(25, rel=0.03)
 
 

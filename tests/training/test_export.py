@@ -11,7 +11,7 @@ from torch import nn
 
 from pellucid import Denoiser, find_model
 from pellucid.errors import TrainingError
-from pellucid.inference.noise_map import CELL_PX, LIMITS, estimate_cells, settle
+from pellucid.inference.noise_map import CELL_PX, LIMITS, estimate_cells, smooth_window
 from pellucid.training.export import export_model, fold_batch_norm, load_trained
 from pellucid.training.nn.unet import DenoisingAutoencoder
 from pellucid.training.pretrained import read_weights
@@ -122,7 +122,7 @@ def test_export_of_estimator(tiny: Recipe, clean_folder: Path, tmp_path: Path) -
     with torch.no_grad():
         seen = estimator(torch.from_numpy(noisy).permute(2, 0, 1)[None])[0, 0].numpy()
     cells = estimate_cells(noisy, lambda _: seen[..., None])
-    settled = settle(cells, limit=LIMITS[3], kept=(slice(0, 10), slice(0, 12)))[..., 0]
+    settled = smooth_window(cells, limit=LIMITS[3], kept=(slice(0, 10), slice(0, 12)))[..., 0]
     expected = settled.repeat(CELL_PX, 0).repeat(CELL_PX, 1)
     denoiser = Denoiser(folder, precision="fp32", tile_px=400)
     np.testing.assert_allclose(denoiser.estimate_map(noisy), expected, atol=2e-3)

@@ -1,36 +1,11 @@
-"""Many files: which result each has, what is done already, and the work itself, here or on many machines.
+"""Denoise many files, here or on many machines, and resume where a run was stopped.
 
-Files, folders, URLs and manifests enter; results in a folder or an object store, and a ledger, leave. It knows nothing
-of command lines; what is done to one file it leaves to `pellucid.files`.
-
-The result of a file is written first, whole or not at all, and its row in the ledger after it. So whatever is there
-under a result's name is whole, and a run that was killed between the two finds a result without a row.
+A result is written first, atomically, and its ledger entry after it: every result that exists is complete, and a run
+that was killed between the two leaves a result without an entry, which the next run finds.
 """
 
-from pellucid.batch.job import Work, fingerprint, process
-from pellucid.batch.ledger import LEDGER_NAME, FolderLedger, Ledger, Record
-from pellucid.batch.limiting import at_most
-from pellucid.batch.parts import StoreLedger
-from pellucid.batch.plan import Job, plan_jobs
-from pellucid.batch.runner import Batch, Cluster
-from pellucid.batch.storage import FolderStore, ObjectStore, Store, open_store
+from pellucid.batch.ledger import LedgerEntry
+from pellucid.batch.plan import BatchJob, plan_jobs
+from pellucid.batch.runner import Batch, Cluster, limit_error_rate
 
-__all__ = [
-    "LEDGER_NAME",
-    "Batch",
-    "Cluster",
-    "FolderLedger",
-    "FolderStore",
-    "Job",
-    "Ledger",
-    "ObjectStore",
-    "Record",
-    "Store",
-    "StoreLedger",
-    "Work",
-    "at_most",
-    "fingerprint",
-    "open_store",
-    "plan_jobs",
-    "process",
-]
+__all__ = ["Batch", "BatchJob", "Cluster", "LedgerEntry", "limit_error_rate", "plan_jobs"]

@@ -1,19 +1,14 @@
-"""Where files come from and where results go: a folder, or a prefix of an object store.
+"""Read sources from, and write results to, a folder or a prefix of an object store.
 
-A location enters; files to read from and to write to leave. It knows nothing of images.
-
-To the work on a file both are alike: it reads a file and writes a file. Objects are fetched to a temporary file before
-and put as a whole after it, so that the same code makes the same bytes, and large images need no more memory than they
-do on a disk.
+Objects are copied to and from temporary files, so that the code that denoises files makes the same bytes for both.
 """
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from pellucid.batch.retrying import persistently
 from pellucid.errors import (
     InputError,
     MissingExtraError,
@@ -25,151 +20,99 @@ from pellucid.errors import (
 )
 from pellucid.paths import make_folder
 
-_MARK = "://"
+#: If a store fails every fifth request, 0.2**8 = 3 in a million still fail.
+N_ATTEMPTS = 8
+FIRST_WAIT_S = 0.2
+#: Errors that another attempt will not change; libraries of stores raise hundreds of other types.
+_PERMANENT: tuple[type[Exception], ...] = (FileNotFoundError, FileExistsError, PermissionError, TypeError, ValueError)
+_PERMANENT += (IsADirectoryError, NotADirectoryError)
+_SCHEME_END = "://"
 
-
-class Store(Protocol):
-    """A place for results; paths in it have ``/`` between folders.
-
-    Attributes
-    ----------
-    location : str
-        What it was opened with, and what messages call it.
-    """
-
-    location: str
-
-    def size(self, path: str) -> int | None:
-        """Give a result's size in bytes; None if it is not there."""
-
-    def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Give the sizes in bytes of those results that are there."""
-
-    def reading(self, path: str) -> contextlib.AbstractContextManager[Path]:
-        """Give a file with the result's content."""
-
-    def writing(self, path: str) -> contextlib.AbstractContextManager[Path]:
-        """Give the name of a file that becomes the result, as a whole, once it is written and no error has followed."""
-
-
-def is_url(location: str) -> bool:
-    """Tell a location in an object store from a path."""
-    return _MARK in location
-
-
-def open_store(location: str) -> Store:
-    """Open a folder, which need not exist, or a prefix of an object store.
-
-    Raises
-    ------
-    MissingExtraError
-        What reaches stores of that kind is not installed.
-    ParameterError
-        There is no such kind of store.
-    """
-    return ObjectStore(location) if is_url(location) else FolderStore(Path(location))
+_T = TypeVar("_T")
 
 
 class FolderStore:
-    """Results in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """Results in a folder, which need not exist; paths in it have ``/`` between folders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.location = folder, str(folder)
 
     def size(self, path: str) -> int | None:
-        """Give a result's size in bytes; None if it is not there."""
+        """Get the size of a result in bytes; None if it does not exist."""
         try:
             return (self.folder / path).stat().st_size
         except OSError:
             return None
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Give the sizes in bytes of those results that are there."""
+        """Get the sizes in bytes of those results that exist."""
         return {path: size for path in paths if (size := self.size(path)) is not None}
 
     @contextlib.contextmanager
-    def reading(self, path: str) -> Iterator[Path]:
-        """Give the result's file."""
+    def open_existing(self, path: str) -> Iterator[Path]:
+        """Yield the result's own path."""
         yield self.folder / path
 
     @contextlib.contextmanager
-    def writing(self, path: str) -> Iterator[Path]:
-        """Give the result's name, in a folder that exists; whoever writes to it does so whole or not at all."""
+    def open_result(self, path: str) -> Iterator[Path]:
+        """Yield the result's own path, in a folder that exists; the caller writes it atomically."""
         target = self.folder / path
         make_folder(target.parent)
         yield target
 
 
 class ObjectStore:
-    """Results under a prefix of an object store.
-
-    Parameters
-    ----------
-    location : str
-        As ``s3://bucket/prefix``.
-
-    Raises
-    ------
-    MissingExtraError, ParameterError
-        As of `open_store`.
-    """
+    """Results under a prefix of an object store, such as ``s3://bucket/prefix``."""
 
     def __init__(self, location: str) -> None:
         self.location = location.rstrip("/")
-        self._fs, self._root = _file_system(self.location)
+        self.fs, self._root = _open_file_system(self.location)
 
     def size(self, path: str) -> int | None:
-        """Give an object's size in bytes; None if it is not there."""
-        with _told_as(OutputError, self._url(path)):
-            return _size(self._fs, self._key(path))
+        """Get the size of an object in bytes; None if it does not exist."""
+        with _store_errors_as(OutputError, self._url(path)):
+            return _get_size(self.fs, self._key(path))
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Give the sizes in bytes of those objects that are there, from a listing: a request for a thousand."""
-        there = dict(self.list())
-        return {path: there[path] for path in paths if path in there}
+        """Get the sizes in bytes of those objects that exist, from a listing: one request for a thousand."""
+        listed = dict(self.list())
+        return {path: listed[path] for path in paths if path in listed}
 
-    def list(self, below: str = "") -> list[tuple[str, int]]:
-        """Give all objects and their sizes in bytes, in order, whose paths begin with a folder's."""
-        with _told_as(InputError, self._url(below)):
-            found = persistently(self._fs.find, self._key(below), detail=True)
+    def list(self, folder: str = "") -> list[tuple[str, int]]:
+        """List all objects in a folder and below, with their sizes in bytes, sorted by path."""
+        with _store_errors_as(InputError, self._url(folder)):
+            found = retry(self.fs.find, self._key(folder), detail=True)
         start = len(self._key("x")) - 1
         return sorted((name[start:], int(entry["size"])) for name, entry in found.items())
 
     def read(self, path: str) -> bytes:
-        """Give a small object's content."""
-        with _told_as(InputError, self._url(path)):
-            return bytes(persistently(self._fs.cat_file, self._key(path)))
+        """Read a small object."""
+        with _store_errors_as(InputError, self._url(path)):
+            return bytes(retry(self.fs.cat_file, self._key(path)))
 
     def create(self, path: str, content: bytes) -> bool:
-        """Put a small object that is not there yet; tell whether another's was."""
+        """Write a small object; False if another one of that name exists."""
         key = self._key(path)
-        with _told_as(OutputError, self._url(path)):
+        with _store_errors_as(OutputError, self._url(path)):
             try:
-                persistently(self._fs.pipe_file, key, content, mode="create")
+                retry(self.fs.pipe_file, key, content, mode="create")
             except FileExistsError:
                 # The answer to a first attempt that succeeded may have been lost.
-                return bytes(persistently(self._fs.cat_file, key)) == content
+                return bytes(retry(self.fs.cat_file, key)) == content
         return True
 
-    @contextlib.contextmanager
-    def reading(self, path: str) -> Iterator[Path]:
-        """Give a temporary file with the object's content."""
-        with _fetched(self._fs, self._key(path), self._url(path), None) as local:
-            yield local
+    def open_existing(self, path: str) -> contextlib.AbstractContextManager[Path]:
+        """Yield a temporary file with the object's content."""
+        return _download(self.fs, self._key(path), self._url(path), None)
 
     @contextlib.contextmanager
-    def writing(self, path: str) -> Iterator[Path]:
-        """Give the name of a temporary file whose content then becomes the object."""
+    def open_result(self, path: str) -> Iterator[Path]:
+        """Yield the name of a temporary file that is then uploaded."""
         url = self._url(path)
-        with _temporary(url) as local:
+        with _temporary_file(url) as local:
             yield local
-            with _told_as(OutputError, url):
-                persistently(self._fs.put_file, str(local), self._key(path))
+            with _store_errors_as(OutputError, url):
+                retry(self.fs.put_file, str(local), self._key(path))
 
     def _key(self, path: str) -> str:
         return f"{self._root}/{path}" if self._root else path
@@ -178,99 +121,105 @@ class ObjectStore:
         return f"{self.location}/{path}"
 
 
+Store = FolderStore | ObjectStore
+
+
+def is_url(location: str) -> bool:
+    """Distinguish a URL of an object store from a path."""
+    return _SCHEME_END in location
+
+
+def open_store(location: str) -> Store:
+    """Open a folder or a prefix of an object store."""
+    return ObjectStore(location) if is_url(location) else FolderStore(Path(location))
+
+
 @contextlib.contextmanager
-def fetched(source: str, max_bytes: int | None = None) -> Iterator[Path]:
-    """Give a file with a source's content: a path's own, or a temporary one.
-
-    Parameters
-    ----------
-    source : str
-        A path or a URL.
-    max_bytes : int, optional
-        Larger objects are refused before they are read.
-
-    Raises
-    ------
-    InputError
-        The object is not there, too large, or its store does not answer.
-    """
+def local_copy(source: str, max_bytes: int | None = None) -> Iterator[Path]:
+    """Yield a path itself, or a temporary file with the content of a URL of at most `max_bytes`."""
     if not is_url(source):
         yield Path(source)
         return
-    fs, key = _file_system(source)
-    with _fetched(fs, key, source, max_bytes) as local:
+    fs, key = _open_file_system(source)
+    with _download(fs, key, source, max_bytes) as local:
         yield local
 
 
-def objects_below(url: str) -> list[str]:
-    """List the objects at a URL: the one of that name, or the paths of all below it, in order.
-
-    Returns
-    -------
-    list of str
-        Empty if there is none; of one object, ``['']``.
-    """
-    fs, key = _file_system(url)
-    with _told_as(InputError, url):
-        size = _size(fs, key)
+def list_objects(url: str) -> list[str]:
+    """List the paths of all objects below a URL, sorted; ``['']`` if the URL is an object itself."""
+    fs, key = _open_file_system(url)
+    with _store_errors_as(InputError, url):
+        size = _get_size(fs, key)
     return [""] if size is not None else [path for path, _ in ObjectStore(url).list()]
 
 
 def safe_path(path: str, source: str) -> PurePosixPath:
-    """Refuse a path that would leave the folder it is put in.
-
-    Raises
-    ------
-    UnreadableImageError
-        A part of it is ``..``, or it holds a null character.
-    """
+    """Make a path relative; raises UnreadableImageError if it has a part ``..`` or a null character."""
     if ".." in path.split("/") or "\0" in path:
         raise UnreadableImageError(f"{source!r}: leads out of its folder; rename it, or leave it out")
     return PurePosixPath(path.lstrip("/"))
 
 
-def _size(fs: Any, key: str) -> int | None:
+def retry(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+    """Call a function of a store, up to `N_ATTEMPTS` times, with waits that double and are random by a half."""
+    import tenacity  # noqa: PLC0415 (an extra)
+
+    attempts = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(N_ATTEMPTS),
+        wait=tenacity.wait_exponential(FIRST_WAIT_S / 2) + tenacity.wait_random_exponential(FIRST_WAIT_S),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, Exception) and not isinstance(error, _PERMANENT)
+        ),
+        reraise=True,
+    )
+    return attempts(function, *arguments, **options)
+
+
+def _get_size(fs: Any, key: str) -> int | None:
     try:
-        entry = persistently(fs.info, key)
+        entry = retry(fs.info, key)
     except FileNotFoundError:
         return None
     return int(entry["size"]) if entry["type"] == "file" else None
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    kind = url.partition(_MARK)[0]
+def _open_file_system(url: str) -> tuple[Any, str]:
+    kind = url.partition(_SCHEME_END)[0]
     try:
         import fsspec  # noqa: PLC0415 (an extra)
+        import tenacity  # noqa: F401, PLC0415 (needed by :func:`retry`)
 
-        # What another process has written since is to be seen.
+        # Without a cache, since other processes write meanwhile.
         fs, key = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise MissingExtraError(
-            f"{url}: what leads there is not installed ({error}): pip install 'pellucid[ray]'"
+            f"{url}: the package for such stores is not installed ({error}): pip install 'pellucid[ray]'"
         ) from None
     except ValueError as error:
         raise ParameterError(
-            f"{url}: '{kind}' is no kind of store ({error}); give a URL like s3://bucket/folder"
+            f"{url}: unknown kind of store '{kind}' ({error}); give a URL like s3://bucket/folder"
         ) from None
     return fs, str(key).rstrip("/")
 
 
 @contextlib.contextmanager
-def _fetched(fs: Any, key: str, url: str, max_bytes: int | None) -> Iterator[Path]:
-    with _temporary(url) as local:
-        with _told_as(UnreadableImageError, url):
-            size = _size(fs, key)
+def _download(fs: Any, key: str, url: str, max_bytes: int | None) -> Iterator[Path]:
+    with _temporary_file(url) as local:
+        with _store_errors_as(UnreadableImageError, url):
+            size = _get_size(fs, key)
             if size is None:
                 raise UnreadableImageError(f"{url}: no such object; check the name")
             if max_bytes is not None and size > max_bytes:
-                raise TooLargeError(f"{url}: {size} bytes, more than an image within the limit of pixels can have")
-            persistently(fs.get_file, key, str(local))
+                raise TooLargeError(
+                    f"{url}: {size} bytes, more than an image within the pixel limit can have: set PELLUCID_MAX_PIXELS"
+                )
+            retry(fs.get_file, key, str(local))
         yield local
 
 
 @contextlib.contextmanager
-def _temporary(url: str) -> Iterator[Path]:
-    """Give a free name with the URL's suffix; an error that names it names the URL instead."""
+def _temporary_file(url: str) -> Iterator[Path]:
+    """Yield an unused name with the URL's suffix; errors that contain the name get the URL instead."""
     with tempfile.TemporaryDirectory(prefix="pellucid-") as folder:
         local = Path(folder) / f"object{PurePosixPath(url).suffix}"
         try:
@@ -280,12 +229,12 @@ def _temporary(url: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told_as(kind: type[PellucidError], url: str) -> Iterator[None]:
-    """Make what a store answers an error of ours, in one line."""
+def _store_errors_as(kind: type[PellucidError], url: str) -> Iterator[None]:
+    """Turn whatever a store raises into an error of ours, in one line."""
     try:
         yield
     except (PellucidError, FileExistsError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise kind(f"{url}: the store does not do as asked ({reason}); check the name and your access") from error
+        raise kind(f"{url}: the store reported an error ({reason}); check the name and your access") from error

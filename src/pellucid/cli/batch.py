@@ -15,7 +15,7 @@ from pellucid.inference.options import DenoiseOptions
 from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pellucid.batch import Batch, Cluster, Record
+    from pellucid.batch import Batch, Cluster, LedgerEntry
 
 #: Failures that are printed; the report lists all.
 MAX_PRINTED = 100
@@ -75,17 +75,17 @@ def batch_command(
 
       pellucid batch photos.parquet -o s3://clean --ray 10.0.0.1:6379 --threads 2
     """
-    from pellucid.batch import Batch, at_most, plan_jobs  # noqa: PLC0415
+    from pellucid.batch import Batch, limit_error_rate, plan_jobs  # noqa: PLC0415
 
     batch = Batch(plan_jobs(sources, output, suffix=suffix), output, options, overwrite=overwrite)
     counts: Counter[str] = Counter()
-    failed: list[Record] = []
+    failed: list[LedgerEntry] = []
     stdout, n_files, megapixels = sys.stdout, len(batch.jobs), 0.0
     try:
         with (
             _cluster(ray, options.n_threads, batch) as cluster,
             progress_bar("files", total=n_files, show=not quiet) as bar,
-            closing(at_most(max_error_rate, batch.run(cluster))) as records,
+            closing(limit_error_rate(max_error_rate, batch.run(cluster))) as records,
         ):
             for record in records:
                 counts[record.status] += 1
@@ -123,7 +123,7 @@ def _summary(counts: "Counter[str]", n_done_before: int, output: str) -> str:
     return f"{output}  ({', '.join(parts)})"
 
 
-def _print_failures(failed: "list[Record]", n_failed: int, report: str) -> None:
+def _print_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

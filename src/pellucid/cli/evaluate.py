@@ -12,8 +12,7 @@ from pellucid.errors import ExitCode, MissingExtraError, ParameterError
 from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pellucid.evaluation.report import Evaluation
-    from pellucid.evaluation.results import Failure
+    from pellucid.evaluation.report import Evaluation, Failure
 
 ALL = "all"
 
@@ -82,7 +81,7 @@ def evaluate_command(
     names = [name for given in method for name in (baselines.METHOD_NAMES if given == ALL else (given,))]
     with progress_bar() as bar:
         evaluation = benchmark.evaluate(
-            datasets.expand(images)[:limit],
+            datasets.list_images(images)[:limit],
             names,
             sigma,
             gray=gray,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pellucid.cli.options import AsJson, Device, Model, Overwrite, Precision, Threads, max_pixels
+from pellucid.cli.options import AsJson, Device, MaxPixels, Model, Overwrite, Precision, Threads
 from pellucid.cli.output import print_error, print_json
 from pellucid.errors import ExitCode, ParameterError, PellucidError
 from pellucid.inference.options import DenoiseOptions
@@ -26,6 +26,7 @@ def estimate_command(
     ] = None,
     model: Model = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +46,7 @@ def estimate_command(
 
     if map_to is not None and len(inputs) != 1:
         raise ParameterError(f"--map {map_to}: only one image at a time can be drawn: name one input")
-    denoiser = FileDenoiser(DenoiseOptions(model=model, n_threads=threads, max_pixels=max_pixels()))
+    denoiser = FileDenoiser(DenoiseOptions(model=model, n_threads=threads, max_pixels=max_pixels))
     failed = 0
     for path in inputs:
         try:
@@ -108,7 +109,7 @@ def doctor_command(
     """
     from pellucid.doctor import examine  # noqa: PLC0415
 
-    report = examine(device=device, precision=precision, n_threads=threads)
+    report = examine(DenoiseOptions(device=device, precision=precision, n_threads=threads))
     if as_json:
         print_json(asdict(report))
         return

@@ -11,7 +11,7 @@ from pellucid.errors import ParameterError, require_extra
 from pellucid.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pellucid.lab.runner import Step
+    from pellucid.lab.runner import ArmProgress
 
 _MODULES = ("jinja2", "loky", "matplotlib", "pytorch_lightning", "scipy", "skimage")
 RESULTS = Path("lab-results")
@@ -71,25 +71,24 @@ def run_command(
     """
     require_extra("the laboratory", "lab", *_MODULES)
     from pellucid.inference.engine import default_threads  # noqa: PLC0415
-    from pellucid.lab.pictures import load_photographs  # noqa: PLC0415
-    from pellucid.lab.runner import run_studies  # noqa: PLC0415
+    from pellucid.lab.photographs import load_photographs  # noqa: PLC0415
+    from pellucid.lab.runner import run_studies, worker_processes  # noqa: PLC0415
     from pellucid.lab.studies import find_studies  # noqa: PLC0415
     from pellucid.lab.study import Effort  # noqa: PLC0415
-    from pellucid.lab.workers import start_workers  # noqa: PLC0415
 
     if data is not None and not data.is_dir():
         raise ParameterError(f"{data}: is not a folder: name a folder of clean images")
     studies = find_studies(names or [])
     effort = Effort.FULL if full else Effort.QUICK
     n_at_once = jobs or default_threads()
-    with start_workers(n_at_once) as executor:
+    with worker_processes(n_at_once) as executor:
         _show(run_studies(studies, effort, seeds, output, lambda: load_photographs(data), executor, n_at_once))
     print_remark(f"{output}: complete: pellucid lab report {output} -o report.html")
 
 
 @app.command("report")
 def report_command(
-    results: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder of the results.")] = RESULTS,
+    results: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder or ZIP archive of results.")] = RESULTS,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
         "report.html"
@@ -110,7 +109,7 @@ def report_command(
     typer.echo(f"{write_report(STUDIES, results, output)}")
 
 
-def _show(steps: "Iterable[Step]") -> None:
+def _show(steps: "Iterable[ArmProgress]") -> None:
     """Show each step on a bar, or where there is no terminal each finished arm in a line."""
     with progress_bar() as bar:
         for step in steps:
@@ -118,5 +117,5 @@ def _show(steps: "Iterable[Step]") -> None:
             if bar.is_shown:
                 bar.update(step.n_done, step.n_arms, name)
             elif step.seconds is not None:
-                how = "kept" if step.was_kept else f"{step.seconds:.1f} s"
+                how = "kept" if step.is_cached else f"{step.seconds:.1f} s"
                 print_remark(f"{step.n_done}/{step.n_arms}  {name}: {how}")

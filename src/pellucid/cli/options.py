@@ -2,30 +2,36 @@
 
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from pellucid.errors import ParameterError
 from pellucid.inference.options import PRESENTATIONS, DenoiseOptions, default_in_user_units
 
 #: The types that the command line converts to.
-_TYPES: dict[str, Any] = {"model": str | None, "sigma": float | None, "tile_px": int, "n_threads": int | None}
+_TYPES: dict[str, Any] = {
+    "model": str | None,
+    "sigma": float | None,
+    "tile_px": int,
+    "n_threads": int | None,
+    "max_pixels": int | None,
+}
 
 
 def option(name: str, *default: Any) -> Any:
     """Return the command-line option for a field of DenoiseOptions."""
     shown = PRESENTATIONS[name]
-    return typer.Option(*default, *shown.flags, metavar=shown.metavar, envvar=shown.envvar, help=shown.help)
+    metavar = shown.metavar or "|".join(shown.choices) or None
+    return typer.Option(*default, *shown.flags, metavar=metavar, envvar=shown.envvar, help=shown.help)
 
 
 Model = Annotated[str | None, option("model")]
 Threads = Annotated[int | None, option("n_threads")]
 Device = Annotated[str, option("device")]
+MaxPixels = Annotated[int | None, option("max_pixels")]
 Precision = Annotated[str, option("precision")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -46,21 +52,7 @@ def with_denoise_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def expand(*arguments: Any, **given: Any) -> None:
         values = {name: given.pop(name) for name in names}
-        command(*arguments, **given, options=DenoiseOptions.from_user_units({**values, "max_pixels": max_pixels()}))
+        command(*arguments, **given, options=DenoiseOptions.from_user_units(values))
 
     expand.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]
     return expand
-
-
-def max_pixels() -> int | None:
-    """Read the limit that ``PELLUCID_MAX_PIXELS`` sets, if it does."""
-    text = os.environ.get("PELLUCID_MAX_PIXELS", "")
-    if not text:
-        return None
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ParameterError(f"PELLUCID_MAX_PIXELS '{text}': give a positive integer")
-    return value

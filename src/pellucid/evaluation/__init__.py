@@ -1,1 +1,1 @@
-"""How good a denoiser is: noise models, metrics, the peers, and a benchmark that sets them side by side."""
+"""Compare denoisers on clean images with added noise: methods, test images, metrics, benchmark and report."""

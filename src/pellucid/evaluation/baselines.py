@@ -1,8 +1,4 @@
-"""Every way of denoising that can be measured, ours and the peers', behind one call.
-
-A name enters, a callable ``(noisy, sigma) -> denoised`` leaves. It knows nothing of clean images, metrics or
-tables. Each peer's package is imported when that peer is prepared, and not before.
-"""
+"""The denoising methods that can be compared, each as a function of a noisy image and sigma."""
 
 import importlib
 from collections.abc import Callable
@@ -19,68 +15,49 @@ from pellucid.evaluation import published
 from pellucid.inference.registry import DEFAULT_NAMES, WHITE_NOISE_NAMES, find_model
 
 Image = NDArray[np.float32]
-#: Takes a noisy image (H, W, C), float32, nominally in [0, 1] and not clipped, and the noise's standard
-#: deviation on the same scale; gives an image of the same shape.
+#: Takes a noisy image (H, W, C), float32, nominally in [0, 1] and not clipped, and the standard deviation of the noise
+#: on the same scale; returns an image of the same shape.
 Denoise = Callable[[Image, float], Image]
 Family = Literal["baseline", "classical", "published network", "pellucid"]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method is to be prepared for.
+    """What a method is prepared for."""
 
-    Attributes
-    ----------
-    n_channels : int
-        Of the images to come, 1 or 3.
-    n_threads : int
-        That it may use.
-    scratch : Path
-        A folder for files that last as long as the method is used.
-    peers : Path, optional
-        The folder of published networks' weights.
-    """
-
+    #: 1 or 3.
     n_channels: int
     n_threads: int
+    #: A folder for files that the method needs while it is used.
     scratch: Path
+    #: The folder of published networks' weights.
     peers: Path | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way of denoising.
-
-    Attributes
-    ----------
-    name : str
-    family : str
-    needs : tuple of str
-        Modules that must be importable.
-    make : callable
-        Gives the :data:`Denoise` for a :class:`Setup`.
-    compiles : bool
-        Its first call on each size of image takes longer than the others.
-    only_sigma : float, optional
-        The one noise level that it is made for, 0..255 scale.
-    """
+    """A denoising method."""
 
     name: str
     family: Family
+    #: Modules that must be importable.
     needs: tuple[str, ...]
+    #: Makes the :data:`Denoise` for a :class:`Setup`.
     make: Callable[[Setup], Denoise]
+    #: Whether the first call for each image size takes longer than later ones.
     compiles: bool = False
+    #: The only noise level that it was trained for, 0..255 scale.
     only_sigma: float | None = None
 
     def prepare(self, setup: Setup) -> Denoise:
-        """Load what the method needs.
+        """Load packages and weights.
 
         Raises
         ------
         MissingExtraError
             One of its packages is not installed.
         ModelError
-            Its weights are missing or damaged, or there are none for images of so many channels.
+            Its weights are missing or damaged, or there are none for this number of channels.
         """
         for module in self.needs:
             try:
@@ -97,16 +74,12 @@ _PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}
 
 
 def _noisy(_setup: Setup) -> Denoise:
-    """Leave the image as it is: the baseline that every method must beat."""
+    """Return the image unchanged: the baseline."""
     return lambda noisy, _sigma: noisy
 
 
 def _bm3d(setup: Setup) -> Denoise:
-    """BM3D (Dabov et al., IEEE TIP 2007) in its authors' package (Mäkinen et al., IEEE TIP 2020).
-
-    Colour by its ``bm3d_rgb``: matching on the luminance of an opponent colour space (Dabov et al., ICIP
-    2007).
-    """
+    """BM3D (Dabov et al., IEEE TIP 2007; colour: ICIP 2007) in its authors' package (Mäkinen et al., IEEE TIP 2020)."""
     bm3d = importlib.import_module("bm3d")
     profile = bm3d.BM3DProfile()
     profile.num_threads = setup.n_threads
@@ -119,17 +92,16 @@ def _bm3d(setup: Setup) -> Denoise:
     return denoise
 
 
-#: OpenCV's h for noise of deviation 1, by number of channels. OpenCV gives no rule; these have the best mean
-#: PSNR over sigma 15, 25 and 50 among steps of 0.1 (colour, with h = hColor; unequal ones were no better) and
-#: of 0.05 (gray) on 256-pixel corners of 8 training images of BSDS500.
+#: OpenCV's h divided by sigma, by number of channels. OpenCV has no rule; these have the best mean PSNR over sigma 15,
+#: 25 and 50 among steps of 0.1 (colour, with h = hColor; unequal ones were no better) and of 0.05 (gray) on 256-pixel
+#: corners of 8 training images of BSDS500.
 _OPENCV_H = {1: 0.9, 3: 0.6}
 
 
 def _opencv_nlm(setup: Setup) -> Denoise:
-    """Non-local means (Buades, Coll, Morel, CVPR 2005) as OpenCV has it.
+    """Non-local means (Buades, Coll, Morel, CVPR 2005) in OpenCV, with the windows of 7 and 21 pixels of its manual.
 
-    Windows of 7 and 21 pixels, as its manual recommends. It takes 8-bit images only, so the noisy image is
-    clipped and rounded first: that is what a user of it gets.
+    It takes only 8-bit images, so the noisy image is clipped and rounded first, as its users have to.
     """
     cv2 = importlib.import_module("cv2")
 
@@ -147,14 +119,11 @@ def _opencv_nlm(setup: Setup) -> Denoise:
 
 
 def _skimage_nlm(_setup: Setup) -> Denoise:
-    """Non-local means as scikit-image has it, in its fast mode (Darbon et al., ISBI 2008); one thread.
-
-    ``h = 0.6 sigma``, patches of 5 within 6 pixels: scikit-image's own example for known noise.
-    """
+    """Non-local means in scikit-image, fast mode (Darbon et al., ISBI 2008), parameters of its example; one thread."""
     restoration = importlib.import_module("skimage.restoration")
 
     def denoise(noisy: Image, sigma: float) -> Image:
-        # It goes wrong on a channel axis of length 1, so gray images lose theirs.
+        # It fails on a channel axis of length 1.
         gray = noisy.shape[2] == 1
         denoised = restoration.denoise_nl_means(
             noisy[..., 0] if gray else noisy,
@@ -171,7 +140,7 @@ def _skimage_nlm(_setup: Setup) -> Denoise:
 
 
 def _skimage_wavelet(_setup: Setup) -> Denoise:
-    """Soft thresholds by BayesShrink (Chang, Yu, Vetterli, IEEE TIP 2000), colour in YCbCr; one thread."""
+    """Soft thresholding by BayesShrink (Chang, Yu, Vetterli, IEEE TIP 2000), colour in YCbCr; one thread."""
     restoration = importlib.import_module("skimage.restoration")
 
     def denoise(noisy: Image, sigma: float) -> Image:
@@ -190,11 +159,9 @@ def _skimage_wavelet(_setup: Setup) -> Denoise:
 
 
 def _skimage_tv(_setup: Setup) -> Denoise:
-    """Total variation (Chambolle, J. Math. Imaging and Vision 2004); one thread.
-
-    ``weight = 0.8 sigma``: the best mean PSNR over colour and gray, sigma 15, 25 and 50, among 0.7 to 0.95 in
-    steps of 0.05 or 0.1, on 256-pixel corners of 8 training images of BSDS500.
-    """
+    """Total variation (Chambolle, J. Math. Imaging and Vision 2004); one thread."""
+    # The weight has the best mean PSNR over colour and gray, sigma 15, 25 and 50, among 0.7 to 0.95 sigma in steps of
+    # 0.05 or 0.1, on 256-pixel corners of 8 training images of BSDS500.
     restoration = importlib.import_module("skimage.restoration")
 
     def denoise(noisy: Image, sigma: float) -> Image:
@@ -204,13 +171,13 @@ def _skimage_tv(_setup: Setup) -> Denoise:
 
 
 def _as_image(denoised: NDArray[Any]) -> Image:
-    """Give float32 and a channel axis."""
+    """Convert to float32 with a channel axis."""
     image = denoised.astype(np.float32, copy=False)
     return image if image.ndim == 3 else image[..., None]
 
 
 def _network(model: str | Path, mode: str, setup: Setup) -> Denoise:
-    """Run a model through the very class that users call, in a precision or told nothing."""
+    """Run a model with the public class, in a precision or blind."""
     from pellucid.inference.denoiser import Denoiser  # noqa: PLC0415 (loads the inference engine)
 
     if mode == _BLIND:
@@ -226,18 +193,18 @@ def _default_network(mode: str, setup: Setup) -> Denoise:
 
 
 def _published_network(name: str, precision: str, setup: Setup) -> Denoise:
-    """Convert a published network's weights and run them as one of our models."""
+    """Convert a published network's weights and run them like our own models."""
     network = published.find_published(name, setup.n_channels)
     if setup.peers is None:
-        raise ModelError(
-            f"{name}: its weights do not come with pellucid: name with --peers a folder with {network.file}"
-        )
-    return _network(published.convert(network, setup.peers, setup.scratch / f"{name}-{precision}"), precision, setup)
+        raise ModelError(f"{name}: its weights do not come with pellucid: name a folder with {network.file} by --peers")
+    return _network(
+        published.convert_network(network, setup.peers, setup.scratch / f"{name}-{precision}"), precision, setup
+    )
 
 
-#: The models for white Gaussian noise, one for gray and one for colour images.
+#: The models for white Gaussian noise, for gray or colour images.
 DEFAULT_METHOD = "pellucid"
-#: Ends the name of a network of ours that is told nothing.
+#: Suffix of one of our models that estimates the noise itself.
 _BLIND = "blind"
 _CLASSICAL = {
     method.name: method
@@ -250,11 +217,10 @@ _CLASSICAL = {
         Method("bm3d", "classical", ("bm3d",), _bm3d),
     )
 }
-#: Published networks and the only noise level, if there is one, that each is made for. bfloat16 costs them up
-#: to 0.14 dB (they carry the image through all their layers, which rounds it), so they run in float32 unless
-#: told otherwise.
+#: Published networks and the only noise level, if any, that each was trained for. bfloat16 costs them up to 0.14 dB
+#: (they pass the image through all layers, which rounds it), so they run in float32 by default.
 _PUBLISHED: dict[str, float | None] = {"ffdnet": None, "dncnn-25": 25.0, "dncnn-blind": None}
-#: Every method that has a name of its own; a model's name or folder is one too.
+#: The names of all methods; a model's name or folder is one too.
 METHOD_NAMES = (*_CLASSICAL, *_PUBLISHED, DEFAULT_METHOD)
 
 
@@ -264,9 +230,9 @@ def find_method(name: str) -> Method:
     Parameters
     ----------
     name : str
-        One of :data:`METHOD_NAMES`, the name of a bundled model, or a model's folder. A network's name may
-        end in ``@fp32`` or ``@bf16``, the precision of its arithmetic; that of one of our own in ``@blind`` too: then
-        it is not told the noise level. ``pellucid@blind`` is what an image gets by default.
+        One of :data:`METHOD_NAMES`, the name of a bundled model, or a model's folder. A network's name may end in
+        ``@fp32`` or ``@bf16``, the precision of its arithmetic; one of ours also in ``@blind``: then it estimates the
+        noise itself. ``pellucid@blind`` is the default of :func:`pellucid.denoise`.
 
     Raises
     ------

@@ -1,10 +1,7 @@
-"""Methods side by side: each on the same noisy images, with the same threads, one after another.
+"""Compare methods on the same noisy images, with the same threads, one after another.
 
-Images, method names and noise levels enter, an Evaluation leaves. It knows nothing of what a method does
-inside, nor of files other than the images.
-
-Protocol: white Gaussian noise, not clipped, float32; the same noise for every method; the result clipped to
-[0, 1] before PSNR and SSIM; wall-clock time of the call alone, after a warm-up.
+Protocol: white Gaussian noise, not clipped, float32; the same noise for every method; the result clipped to [0, 1]
+before PSNR and SSIM; wall-clock time of the call alone, after a warm-up.
 """
 
 import hashlib
@@ -19,25 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.errors import DataError, MissingExtraError, ModelError, ParameterError, PellucidError
+from pellucid.errors import DataError, MissingExtraError, ModelError, ParameterError, PellucidError, require_extra
 from pellucid.evaluation.baselines import Denoise, Method, Setup, find_method
 from pellucid.evaluation.datasets import load_clean
-from pellucid.evaluation.environment import surroundings
+from pellucid.evaluation.environment import describe_environment
 from pellucid.evaluation.metrics import psnr, ssim
-from pellucid.evaluation.report import Evaluation
-from pellucid.evaluation.results import Failure, Row, Skipped
+from pellucid.evaluation.report import Evaluation, Failure, Measurement, Skipped
 from pellucid.inference.engine import default_threads
 from pellucid.simulation.noise import Gaussian
 
 Image = NDArray[np.float32]
-#: Told, before each measurement and once at the end, how many are done, how many there are, and which comes
-#: next.
+#: Called before each measurement and at the end with the number done, the total, and what comes next.
 Progress = Callable[[int, int, str], None]
 
 
 def evaluate(
     images: Sequence[Path],
-    methods: Sequence[str],
+    methods: Sequence[str | Method],
     sigmas: Sequence[float],
     *,
     gray: bool = False,
@@ -53,28 +48,27 @@ def evaluate(
     ----------
     images : sequence of Path
         Clean images. One that cannot be used is reported and counted as a failure; the others go on.
-    methods : sequence of str
-        See :func:`pellucid.evaluation.baselines.find_method`. One whose package or weights are missing is named
-        and skipped.
+    methods : sequence of str or Method
+        See :func:`pellucid.evaluation.baselines.find_method`. One whose package or weights are missing is reported and
+        skipped.
     sigmas : sequence of float
         Standard deviations of the noise, 0..255 scale.
     gray : bool
         Measure on one channel; colour images become their luma.
     crop_px : int, optional
-        Measure on a square of this side from the middle of each image.
+        Measure on a square of this side at the centre of each image.
     seed : int
-        The noise depends on this, the image's file name and sigma alone: on neither order nor the other
-        images.
+        The noise depends only on this, the image's file name and sigma.
     peers : Path, optional
         The folder of published networks' weights.
     n_threads : int, optional
-        For each method; default: every processor that this process may use. scikit-image's methods use one.
+        For each method; default: all processors. scikit-image's methods use one.
     progress : callable, optional
 
     Returns
     -------
     Evaluation
-        Interrupting from the keyboard ends the measuring, and what is done is returned.
+        After a keyboard interrupt, with the measurements made so far.
 
     Raises
     ------
@@ -83,49 +77,50 @@ def evaluate(
     DataError
         None of the images can be used.
     MissingExtraError or ModelError
-        None of the methods can run: the first one's reason.
+        scikit-image is not installed, or none of the methods can run: the first one's reason.
     """
     sigmas = sorted({float(sigma) for sigma in sigmas})
-    found = [find_method(name) for name in dict.fromkeys(methods)]
+    found = [find_method(each) if isinstance(each, str) else each for each in dict.fromkeys(methods)]
     _check(images, found, sigmas, crop_px=crop_px, seed=seed)
+    require_extra("evaluate", "evaluate", "skimage")
     n_threads = _count_threads(n_threads)
     with tempfile.TemporaryDirectory(prefix="pellucid-peers-") as scratch:
         prepared, skipped = _prepare(found, Setup(1 if gray else 3, n_threads, Path(scratch), peers))
-        plan = _Plan(prepared, sigmas, seed, gray, crop_px)
+        benchmark = _Benchmark(prepared, sigmas, seed, gray, crop_px)
         interrupted = False
         try:
-            plan.measure(images, progress or _silent)
+            benchmark.measure(images, progress or (lambda *_: None))
         except KeyboardInterrupt:
             interrupted = True
-    if not plan.rows and len(plan.unusable) == len(images):
-        raise DataError(f"none of {len(images)} images can be used; the first: {plan.failures[0].message}")
+    if not benchmark.rows and len(benchmark.unusable) == len(images):
+        raise DataError(f"none of {len(images)} images can be used; the first: {benchmark.failures[0].message}")
     settings = {"seed": seed, "sigmas": sigmas, "gray": gray, "crop_px": crop_px, "n_threads": n_threads}
     return Evaluation(
-        rows=plan.rows,
-        failures=plan.failures,
-        skipped=[*skipped, *_left_out(prepared, sigmas)],
+        rows=benchmark.rows,
+        failures=benchmark.failures,
+        skipped=[*skipped, *_skipped_sigmas(prepared, sigmas)],
         families={method.name: method.family for method in prepared},
-        protocol=settings | {"noise": "white Gaussian, not clipped"} | surroundings(),
+        protocol=settings | {"noise": "white Gaussian, not clipped"} | describe_environment(),
         interrupted=interrupted,
     )
 
 
 def noise_rng(seed: int, image_name: str, sigma: float) -> np.random.Generator:
-    """Make the generator of an image's noise: a pure function of seed, file name and sigma (0..255 scale)."""
+    """Make the random generator for an image's noise from seed, file name and sigma (0..255 scale)."""
     digest = hashlib.sha256(f"{seed}/{image_name}/{sigma:g}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
 @dataclass
-class _Plan:
-    """The measuring itself; what is done is kept as it goes, so that it outlives an interruption."""
+class _Benchmark:
+    """The loop over images, noise levels and methods, whose results survive an interrupt."""
 
     prepared: dict[Method, Denoise]
     sigmas: Sequence[float]
     seed: int
     gray: bool
     crop_px: int | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Measurement] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unusable: list[Path] = field(default_factory=list)
     warm: set[tuple[Any, ...]] = field(default_factory=set)
@@ -155,28 +150,28 @@ class _Plan:
         try:
             denoised, seconds = self._timed(method, noisy, sigma / 255)
             quality = _quality(clean, denoised)
-        except Exception as error:  # whatever a peer raises, the others go on
+        except Exception as error:  # whatever one method raises, the others go on
             reason = str(error) if isinstance(error, PellucidError) else f"{type(error).__name__}: {error}"
             self.failures.append(Failure(method.name, str(path), sigma, reason.splitlines()[0]))
             return
         megapixels = clean.shape[0] * clean.shape[1] / 1e6
-        self.rows.append(Row(method.name, str(path), sigma, *quality, seconds, megapixels))
+        self.rows.append(Measurement(method.name, str(path), sigma, *quality, seconds, megapixels))
 
     def _timed(self, method: Method, noisy: Image, sigma: float) -> tuple[Image, float]:
-        """Denoise and take the time; a first call is made before where it would be slower than the next."""
+        """Denoise and measure the time, after a warm-up call where the first would be slower."""
         key = (method.name, noisy.shape) if method.compiles else (method.name,)
         if key not in self.warm:
             self.prepared[method](noisy.copy(), sigma)
             self.warm.add(key)
-        taken = noisy.copy()  # a method may write into what it is given
+        copy = noisy.copy()  # a method may write into its input
         start = time.perf_counter()
-        denoised = self.prepared[method](taken, sigma)
+        denoised = self.prepared[method](copy, sigma)
         return denoised, time.perf_counter() - start
 
 
 def _quality(clean: Image, denoised: Image) -> tuple[float, float]:
     if not np.isfinite(denoised).all():
-        raise ValueError("the result holds values that are not finite")
+        raise ValueError("the result has values that are not finite")
     clipped = np.clip(denoised, 0, 1)
     return psnr(clean, clipped), ssim(clean, clipped)
 
@@ -196,13 +191,13 @@ def _prepare(methods: Sequence[Method], setup: Setup) -> tuple[dict[Method, Deno
     return prepared, skipped
 
 
-def _left_out(methods: Iterable[Method], sigmas: Sequence[float]) -> Iterator[Skipped]:
+def _skipped_sigmas(methods: Iterable[Method], sigmas: Sequence[float]) -> Iterator[Skipped]:
     for method in methods:
         others = [f"{sigma:g}" for sigma in sigmas if method.only_sigma not in {None, sigma}]
         if others:
             yield Skipped(
                 method.name,
-                f"{method.name}: made for sigma {method.only_sigma:g} only: left out at {', '.join(others)}",
+                f"{method.name}: trained for sigma {method.only_sigma:g} only: skipped at {', '.join(others)}",
             )
 
 
@@ -214,26 +209,22 @@ def _check(
     crop_px: int | None,
     seed: int,
 ) -> None:
-    """Refuse what cannot be measured."""
+    """Check the arguments of :func:`evaluate`."""
     for what, values in (("images", images), ("methods", methods), ("sigmas", sigmas)):
         if not values:
-            raise ParameterError(f"{what}: there are none: give at least one")
+            raise ParameterError(f"{what}: none given: give at least one")
     for sigma in sigmas:
         if not (math.isfinite(sigma) and 0 <= sigma <= 255):
-            raise ParameterError(f"sigma {sigma:g}: give a number from 0 to 255")
+            raise ParameterError(f"sigma {sigma:g}: must be from 0 to 255")
     if crop_px is not None and crop_px < 11:
         raise ParameterError(f"crop {crop_px}: SSIM needs at least 11 pixels")
     if seed < 0:
-        raise ParameterError(f"seed {seed}: give a whole number of at least 0")
+        raise ParameterError(f"seed {seed}: must be at least 0")
 
 
 def _count_threads(n_threads: int | None) -> int:
     if n_threads is None:
         return default_threads()
     if n_threads < 1:
-        raise ParameterError(f"threads {n_threads}: give at least 1")
+        raise ParameterError(f"threads {n_threads}: must be at least 1")
     return n_threads
-
-
-def _silent(_n_done: int, _total: int, _what: str) -> None:
-    """Show nothing."""

@@ -1,7 +1,4 @@
-"""The clean images that methods are measured on.
-
-Files and folders enter, float32 arrays leave. It knows nothing of noise or methods.
-"""
+"""Clean test images as float32 arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +13,20 @@ from pellucid.inference.blending import LUMA
 Image = NDArray[np.float32]
 
 
-def expand(sources: Sequence[Path]) -> list[Path]:
-    """Put in each folder's place the images in it, by name; files stay as they are.
+def list_images(sources: Sequence[Path]) -> list[Path]:
+    """Replace each folder by the images in it, sorted by name.
 
     Raises
     ------
     DataError
-        A source does not exist, or a folder holds no image.
+        A source does not exist, or a folder has no image.
     """
     paths: list[Path] = []
     for source in sources:
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if path.suffix.lower() in io.SUFFIXES)
             if not found:
-                raise DataError(f"{source}: holds no image: name a folder of clean images")
+                raise DataError(f"{source}: has no images: name a folder of clean images")
             paths += found
         elif source.exists():
             paths.append(source)
@@ -44,12 +41,12 @@ def load_clean(path: Path, *, gray: bool = False, crop_px: int | None = None) ->
     Parameters
     ----------
     path : Path
-        Of several pages the first is taken.
+        The first page is read.
     gray : bool
-        Give one channel. A colour image becomes its ITU-R BT.601 luma, rounded to the image's own depth, as
-        the gray test sets were made.
+        Return one channel. A colour image becomes its ITU-R BT.601 luma, rounded to the image's own bit depth, as the
+        gray test sets were made.
     crop_px : int, optional
-        Keep a square of this side about the middle; a side that is shorter stays whole.
+        Crop the centre to a square of this side; shorter sides stay as they are.
 
     Returns
     -------
@@ -59,9 +56,9 @@ def load_clean(path: Path, *, gray: bool = False, crop_px: int | None = None) ->
     Raises
     ------
     InputError
-        The file is no image that pellucid reads.
+        The file cannot be read.
     DataError
-        It has no colours though colour is wanted, or is neither gray nor colour.
+        It is gray though colour is wanted, or neither gray nor colour.
     ParameterError
         `crop_px` is less than 1.
     """
@@ -84,6 +81,6 @@ def load_clean(path: Path, *, gray: bool = False, crop_px: int | None = None) ->
 
 def _crop(pixels: NDArray[np.generic], crop_px: int) -> NDArray[np.generic]:
     if crop_px < 1:
-        raise ParameterError(f"crop {crop_px}: give at least 1 pixel")
+        raise ParameterError(f"crop {crop_px}: must be at least 1")
     top, left = ((length - crop_px) // 2 if length > crop_px else 0 for length in pixels.shape[:2])
     return pixels[top : top + crop_px, left : left + crop_px]

@@ -1,7 +1,4 @@
-"""Where a measurement was made: what else decides its figures.
-
-Nothing enters, names and versions leave. It knows nothing of what is measured.
-"""
+"""Describe where a measurement was made: command, processor, system, versions."""
 
 import importlib.metadata
 import platform
@@ -13,8 +10,8 @@ from typing import Any
 PACKAGES = ("pellucid", "numpy", "openvino", "bm3d", "opencv-python-headless", "scikit-image", "onnx", "h5py")
 
 
-def surroundings() -> dict[str, Any]:
-    """Say on what, with what, and by which command something was measured."""
+def describe_environment() -> dict[str, Any]:
+    """Collect the command line, processor, system and package versions."""
     versions: dict[str, str] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -30,7 +27,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name the processor, as its maker does where the system tells."""
+    """Get the model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

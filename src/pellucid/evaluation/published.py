@@ -1,9 +1,4 @@
-"""Published networks (FFDNet, DnCNN) turned into model folders that pellucid's own engine runs.
-
-A MATLAB file of weights enters, a folder with model.onnx and card.toml leaves. It knows nothing of images or
-of inference. The weights stay with their authors: the user names a folder that holds them, and the model
-folder is a temporary one.
-"""
+"""Convert the published weights of FFDNet and DnCNN, MATLAB files that the user has, to model folders."""
 
 import hashlib
 import json
@@ -22,28 +17,18 @@ _Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Published:
-    """What the file of a published network does not say of itself.
-
-    Attributes
-    ----------
-    name : str
-    file : str
-        Name of its MATLAB 7.3 file, as its authors' networks are handed on.
-    channels : int
-        Of its images, 1 or 3.
-    sigma_max : float
-        Strongest noise that it was trained on, 0..255 scale.
-    sub_images : bool
-        FFDNet: works on four sub-images of half the size, is told sigma, and puts out the clean image.
-        Otherwise DnCNN: works at full size, is told nothing, and puts out the noise.
-    summary : str
-    """
+class PublishedNetwork:
+    """What the file of a published network does not contain."""
 
     name: str
+    #: Name of its MATLAB 7.3 file.
     file: str
+    #: Of its images, 1 or 3.
     channels: int
+    #: Strongest noise that it was trained on, 0..255 scale.
     sigma_max: float
+    #: FFDNet: takes four sub-images of half the size and sigma, returns the clean image.
+    #: Otherwise DnCNN: takes the image at full size without sigma, returns the noise.
     sub_images: bool
     summary: str
 
@@ -51,47 +36,28 @@ class Published:
 _FFDNET = "FFDNet (Zhang, Zuo, Zhang, IEEE TIP 2018), published weights"
 _DNCNN = "DnCNN (Zhang, Zuo, Chen, Meng, Zhang, IEEE TIP 2017), published weights"
 PUBLISHED = (
-    Published("ffdnet", "ffdnet_color.mat", 3, 75.0, True, _FFDNET),
-    Published("ffdnet", "ffdnet_gray.mat", 1, 75.0, True, _FFDNET),
-    Published("dncnn-25", "dncnn_color_sigma25.mat", 3, 25.0, False, f"{_DNCNN} for sigma 25"),
-    Published("dncnn-blind", "dncnn_color_blind.mat", 3, 55.0, False, f"{_DNCNN} for sigma 0 to 55"),
+    PublishedNetwork("ffdnet", "ffdnet_color.mat", 3, 75.0, True, _FFDNET),
+    PublishedNetwork("ffdnet", "ffdnet_gray.mat", 1, 75.0, True, _FFDNET),
+    PublishedNetwork("dncnn-25", "dncnn_color_sigma25.mat", 3, 25.0, False, f"{_DNCNN} for sigma 25"),
+    PublishedNetwork("dncnn-blind", "dncnn_color_blind.mat", 3, 55.0, False, f"{_DNCNN} for sigma 0 to 55"),
 )
 
 
-def find_published(name: str, channels: int) -> Published:
-    """Find a published network by name, for images of so many channels.
-
-    Raises
-    ------
-    ModelError
-        There is none.
-    """
+def find_published(name: str, channels: int) -> PublishedNetwork:
+    """Find a published network by name and number of channels; raises ModelError if there is none."""
     for network in PUBLISHED:
         if (network.name, network.channels) == (name, channels):
             return network
     raise ModelError(f"{name}: no published network for images of {channels} channel(s): choose another method")
 
 
-def convert(network: Published, peers: Path, folder: Path) -> Path:
-    """Make a model folder of a published network.
-
-    Parameters
-    ----------
-    network : Published
-    peers : Path
-        Where its MATLAB file lies.
-    folder : Path
-        Made, and filled with ``model.onnx`` and ``card.toml``.
-
-    Returns
-    -------
-    Path
-        `folder`.
+def convert_network(network: PublishedNetwork, peers: Path, folder: Path) -> Path:
+    """Convert a published network, whose file is in `peers`, to a model folder; return that folder.
 
     Raises
     ------
     ModelError
-        The file is missing, damaged, or holds another network.
+        The file is missing, damaged, or has another network.
     ImportError
         h5py or onnx is not installed.
     """
@@ -112,12 +78,12 @@ class _Convolution:
     bias: _Weights
 
 
-def _read_convolutions(path: Path, network: Published) -> list[_Convolution]:
-    """Read the layers of a MatConvNet network, which must be of the one kind that is expected."""
+def _read_convolutions(path: Path, network: PublishedNetwork) -> list[_Convolution]:
+    """Read the layers of a MatConvNet network and check that they are those expected."""
     import h5py  # noqa: PLC0415 (an extra)
 
     if not path.is_file():
-        raise ModelError(f"{path}: no such file: name with --peers the folder that holds it")
+        raise ModelError(f"{path}: no such file: name its folder by --peers")
     try:
         with h5py.File(path, "r") as file:
             layers = [file[reference] for reference in file["net/layers"][()].ravel()]
@@ -126,9 +92,9 @@ def _read_convolutions(path: Path, network: Published) -> list[_Convolution]:
                 _read_convolution(file, layer) for layer, kind in zip(layers, kinds, strict=True) if kind == "conv"
             ]
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise ModelError(f"{path}: not a MatConvNet network in MATLAB 7.3 format: fetch the file again") from None
+        raise ModelError(f"{path}: not a MatConvNet network in MATLAB 7.3 format: download it again") from None
     if kinds != list(_expected_kinds(len(found), network)) or not _chained(found, network):
-        raise ModelError(f"{path}: its layers are not those of {network.name}: fetch the file again")
+        raise ModelError(f"{path}: its layers are not those of {network.name}: download it again")
     return found
 
 
@@ -137,15 +103,14 @@ def _text(dataset: Any) -> str:
 
 
 def _read_convolution(file: Any, layer: Any) -> _Convolution:
-    # MATLAB stores (height, width, in, out) with the first axis fastest; HDF5 names the axes the other way
-    # round.
+    # MATLAB stores (height, width, in, out) with the first axis fastest; HDF5 has the axes in reverse order.
     weights, bias = (np.asarray(file[reference], dtype=np.float32) for reference in layer["weights"][()].ravel())
     if any(float(layer[key][()].ravel()[0]) != 1 for key in ("pad", "stride")) or weights.shape[2:] != (3, 3):
-        raise ValueError("a convolution that keeps the size was expected")
+        raise ValueError("not a 3x3 convolution that keeps the size")
     return _Convolution(np.ascontiguousarray(weights.transpose(0, 1, 3, 2)), bias.ravel())
 
 
-def _expected_kinds(n_convolutions: int, network: Published) -> Iterator[str]:
+def _expected_kinds(n_convolutions: int, network: PublishedNetwork) -> Iterator[str]:
     if network.sub_images:
         yield from ("SubP", "concat")
     for index in range(n_convolutions):
@@ -154,20 +119,17 @@ def _expected_kinds(n_convolutions: int, network: Published) -> Iterator[str]:
         yield "SubP"
 
 
-def _chained(convolutions: list[_Convolution], network: Published) -> bool:
-    """Whether each convolution takes what the one before puts out, and the ends fit the image."""
+def _chained(convolutions: list[_Convolution], network: PublishedNetwork) -> bool:
+    """Whether the widths of successive convolutions match, and those of the ends fit the image."""
     n_image = 4 * network.channels if network.sub_images else network.channels
-    taken = [convolution.weights.shape[1] for convolution in convolutions] + [n_image]
-    given = [n_image + network.sub_images] + [convolution.weights.shape[0] for convolution in convolutions]
+    n_inputs = [convolution.weights.shape[1] for convolution in convolutions] + [n_image]
+    n_outputs = [n_image + network.sub_images] + [convolution.weights.shape[0] for convolution in convolutions]
     biases = [len(convolution.bias) for convolution in convolutions]
-    return len(convolutions) > 1 and taken == given and biases == given[1:]
+    return len(convolutions) > 1 and n_inputs == n_outputs and biases == n_outputs[1:]
 
 
 def _reorder_sub_images(convolutions: list[_Convolution], channels: int) -> list[_Convolution]:
-    """Let the first and last convolution count sub-images as ONNX's SpaceToDepth does.
-
-    MATLAB's order is channel, column, row (row fastest); ONNX's is row, column, channel (channel fastest).
-    """
+    """Reorder the channels of sub-images from MATLAB's channel, column, row to SpaceToDepth's row, column, channel."""
     matlab = np.arange(4 * channels).reshape(channels, 2, 2)
     order = matlab.transpose(2, 1, 0).ravel()
     first, *middle, last = convolutions
@@ -177,13 +139,13 @@ def _reorder_sub_images(convolutions: list[_Convolution], channels: int) -> list
 
 
 def _ignore_sigma(convolutions: list[_Convolution]) -> list[_Convolution]:
-    """Give the first convolution the channel of sigma that the contract wants, with weights of zero."""
+    """Add the sigma channel of the model-file contract to the first convolution, with weights of zero."""
     first, *rest = convolutions
     return [_Convolution(np.pad(first.weights, ((0, 0), (0, 1), (0, 0), (0, 0))), first.bias), *rest]
 
 
-def _build(network: Published, convolutions: list[_Convolution]) -> Any:
-    """Compose the ONNX model of the model-file contract: inputs noisy and sigma, output residual."""
+def _build(network: PublishedNetwork, convolutions: list[_Convolution]) -> Any:
+    """Build the ONNX model of the model-file contract: inputs noisy and sigma, output residual."""
     from onnx import TensorProto, checker, helper, numpy_helper  # noqa: PLC0415 (an extra)
 
     if network.sub_images:
@@ -211,16 +173,16 @@ def _build(network: Published, convolutions: list[_Convolution]) -> Any:
     return model
 
 
-def _nodes(network: Published, n_convolutions: int) -> Iterator[Any]:
+def _nodes(network: PublishedNetwork, n_convolutions: int) -> Iterator[Any]:
     from onnx import helper  # noqa: PLC0415
 
     inputs = ["noisy", "sigma"]
     if network.sub_images:
         inputs = ["sub_images", "levels"]
         yield helper.make_node("SpaceToDepth", ["noisy"], ["sub_images"], blocksize=2)
-        # One noise level for each two by two pixels: their mean.
+        # One noise level for each 2x2 pixels: their mean.
         yield helper.make_node("AveragePool", ["sigma"], ["levels"], kernel_shape=[2, 2], strides=[2, 2])
-    features = "told"
+    features = "conditioned"
     yield helper.make_node("Concat", inputs, [features], axis=1)
     for index in range(n_convolutions):
         last = index == n_convolutions - 1
@@ -236,7 +198,7 @@ def _nodes(network: Published, n_convolutions: int) -> Iterator[Any]:
         yield helper.make_node("Sub", ["noisy", "clean"], ["residual"])
 
 
-def _card(network: Published, convolutions: list[_Convolution], content: bytes) -> str:
+def _card(network: PublishedNetwork, convolutions: list[_Convolution], content: bytes) -> str:
     stride = 2 if network.sub_images else 1
     n_weights = sum(convolution.weights.size for convolution in convolutions)
     fields: dict[str, str | int | float] = {
@@ -245,12 +207,11 @@ def _card(network: Published, convolutions: list[_Convolution], content: bytes) 
         "channels": network.channels,
         "sigma_max": network.sigma_max,
         "stride_px": stride,
-        # One pixel of its own resolution for each convolution, and the rest of the two by two pixels at the
-        # ends.
+        # One pixel of its own resolution for each convolution, and the rest of the 2x2 pixels at the ends.
         "halo_px": stride * (len(convolutions) + (stride - 1)),
         "n_parameters": n_weights + sum(convolution.bias.size for convolution in convolutions),
         "kmacs_per_px": n_weights / stride**2 / 1000,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    # Strings and numbers are written in TOML as in JSON.
+    # TOML has the strings and numbers of JSON.
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items())

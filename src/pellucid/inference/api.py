@@ -1,7 +1,4 @@
-"""The package as two functions, for those who have an array and no wish to keep anything.
-
-An array enters, a clean one or the level of its noise leaves. The networks are kept between calls.
-"""
+"""Denoise arrays and estimate their noise in one call; loaded networks are cached."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +28,7 @@ def denoise(
     Parameters
     ----------
     image : array, shape (H, W, C) by default
-        Any real dtype: numpy arrays, and whatever numpy can make one of (PIL images, torch tensors). A two-dimensional
+        Any real dtype: numpy arrays, and whatever numpy can convert (PIL images, torch tensors). A two-dimensional
         array is a gray image.
     model : str or Path, optional
         A model's name or folder. Default: the bundled colour model for three channels; for any other number the gray
@@ -52,7 +49,7 @@ def denoise(
     Raises
     ------
     ParameterError
-        A value that cannot be used, NaN or infinity in the image, a shape that is no image.
+        An option is out of range, the image holds NaN or infinity or has a shape that is not an image's.
     ModelError
         The model cannot be found or is damaged.
 
@@ -77,12 +74,12 @@ def _cached_denoiser(model: str) -> Denoiser:
 
 
 def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None) -> float:
-    """Estimate how strong the noise in an image is: what the bundled model for its channels is told.
+    """Estimate the noise level of an image with the bundled model for its channels.
 
     Parameters
     ----------
     image, channel_axis, data_range
-        As of :func:`denoise`.
+        See :func:`denoise`.
 
     Returns
     -------
@@ -92,7 +89,7 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = -1, data_rang
     Raises
     ------
     ParameterError
-        As :func:`denoise`.
+        See :func:`denoise`.
     """
     pixels = np.asarray(image)
     view = view_image(pixels, channel_axis, data_range)

@@ -1,26 +1,21 @@
-"""What a network finds in a window, and what is left of the window without it.
-
-A window in the image's own dtype and a residual enter, values on the network's scale and a cleaned window leave. It
-knows nothing of networks or tiles.
-"""
+"""Turn a network's residual into a denoised window: strength, luma and chroma, detail, dtype."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.inference.row_buffer import Array
 
-#: ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue.
+#: Luma weights of red, green and blue: ITU-R BT.601-7 (2011), sec. 2.5.1.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_ITSELF = np.ones(1, np.float32)
-
-#: Pixels to each side by which :func:`restore_detail` tells structure,
+_ONE = np.ones(1, np.float32)
+#: Radius of the window in which :func:`restore_detail` measures variance.
 DETAIL_REACH_PX = 2
-#: and that have to be gray for :func:`keep_gray` to call one so.
+#: Radius within which all pixels must be gray for :func:`keep_gray`.
 GRAY_REACH_PX = 2
 
 
 def normalized(window: Array, data_range: tuple[float, float]) -> NDArray[np.float32]:
-    """Bring a window to the network's scale."""
+    """Scale a window to [0, 1]."""
     low, scale = data_range[0], data_range[1] - data_range[0]
     noisy = window.astype(np.float32)
     noisy -= np.float32(low)
@@ -29,7 +24,7 @@ def normalized(window: Array, data_range: tuple[float, float]) -> NDArray[np.flo
 
 
 def subtracted(window: Array, residual: NDArray[np.float32], data_range: tuple[float, float]) -> Array:
-    """Take a residual on the network's scale, which is used up, out of a window, in the window's own dtype."""
+    """Subtract a residual on the [0, 1] scale, which is overwritten, from a window, in the window's own dtype."""
     residual *= np.float32(data_range[1] - data_range[0])
     if np.issubdtype(window.dtype, np.floating):
         cleaned: Array = (window - residual).astype(window.dtype)
@@ -40,7 +35,7 @@ def subtracted(window: Array, residual: NDArray[np.float32], data_range: tuple[f
 
 
 def weight_luma_chroma(residual: NDArray[np.float32], luma: float, chroma: float) -> NDArray[np.float32]:
-    """Weigh the brightness and the colour of what is to be taken out, (H, W, C); in place where that can be."""
+    """Scale luma and chroma of a residual (H, W, C), in place where possible."""
     if residual.shape[2] != 3 or luma == chroma:
         residual *= np.float32(luma)
         return residual
@@ -51,27 +46,19 @@ def weight_luma_chroma(residual: NDArray[np.float32], luma: float, chroma: float
 def restore_detail(
     residual: NDArray[np.float32], noisy: NDArray[np.float32], level: NDArray[np.float32], detail: float
 ) -> NDArray[np.float32]:
-    r"""Leave in the image some of the brightness that would be taken out where the image has structure.
+    r"""Remove less luma where the image has structure.
 
     .. math:: r' = r - d \, \frac{v}{v + \sigma^2} \, (w \cdot r)
 
-    v is the variance of the cleaned brightness in a window of 5x5 pixels, w the weights of brightness: flat places,
-    where noise is seen most, stay as clean as they were, edges and texture, which hide it, get back what the network
-    may have mistaken for noise. The weight is that of Lee, "Digital Image Enhancement and Noise Filtering by Use of
-    Local Statistics", IEEE PAMI 1980, eq. 6.
-
-    Parameters
-    ----------
-    residual, noisy : ndarray, shape (H, W, C)
-        On the network's scale; C is 1 or 3.
-    level : ndarray, shape (H, W, 1)
-        The noise's deviation.
-    detail : float
-        d, from 0 to 1.
+    with d = `detail` in [0, 1], v the variance of the denoised luma in 5x5 pixels and w the luma weights: flat areas,
+    where noise is most visible, stay clean; edges and texture, which mask it, get back what the network may have
+    mistaken for noise. The weight is that of Lee, "Digital Image Enhancement and Noise Filtering by Use of Local
+    Statistics", IEEE PAMI 1980, eq. 6. `residual` and `noisy` are (H, W, C) on the [0, 1] scale, `level`, the noise's
+    standard deviation, is (H, W, 1).
     """
     if not detail:
         return residual
-    weights = LUMA if residual.shape[2] == 3 else _ITSELF
+    weights = LUMA if residual.shape[2] == 3 else _ONE
     cleaned, removed = (_summed(image, weights) for image in (noisy - residual, residual))
     mean = _window_mean(cleaned)
     variance = np.maximum(_window_mean(cleaned * cleaned) - mean * mean, 0)
@@ -81,17 +68,10 @@ def restore_detail(
 
 
 def keep_gray(residual: NDArray[np.float32], window: Array) -> NDArray[np.float32]:
-    """Take the same out of all colours where the image has none, so that black and white stays black and white.
+    """Remove the same from all three channels where the noisy image (H, W, 3) is gray, in place.
 
-    Where all pixels within `GRAY_REACH_PX` have three equal values, which they do not have by chance in a photograph in
-    colour, each colour loses the brightness of what would be taken out.
-
-    Parameters
-    ----------
-    residual : ndarray, shape (H, W, C), float32
-        In place where that can be; left as it is where C is not 3.
-    window : ndarray, shape (H, W, C)
-        The noisy image.
+    An area is gray where all pixels within `GRAY_REACH_PX` have three equal values, which does not happen by chance in
+    a colour photograph. Each channel then loses the luma of the residual.
     """
     if residual.shape[2] != 3:
         return residual
@@ -104,7 +84,7 @@ def keep_gray(residual: NDArray[np.float32], window: Array) -> NDArray[np.float3
 
 
 def _any_near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Say where a mask is set within so many pixels to each side, edges and corners included."""
+    """Dilate a mask by a square of so many pixels to each side."""
     for axis in (0, 1):
         near = mask.copy()
         ahead, behind = np.moveaxis(near, axis, 0), np.moveaxis(mask, axis, 0)
@@ -116,10 +96,7 @@ def _any_near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 
 
 def _summed(image: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh and sum the channels of (..., C).
-
-    Not by the operator ``@``: on some processors a pixel's sum would be rounded by where it lies in the window.
-    """
+    """Sum weighted channels; ``@`` would round a pixel differently by its place in the window on some processors."""
     total: NDArray[np.float32] = image[..., 0] * weights[0]
     for channel in range(1, len(weights)):
         total += image[..., channel] * weights[channel]
@@ -127,7 +104,7 @@ def _summed(image: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray
 
 
 def _window_mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average over `DETAIL_REACH_PX` to all sides, the edge mirrored; the same sums whatever the plane's extent."""
+    """Box filter of radius `DETAIL_REACH_PX`, edges mirrored; sums are in the same order whatever the plane's size."""
     for axis in (0, 1):
         length, reach = plane.shape[axis], DETAIL_REACH_PX
         padded = np.pad(plane, [(reach, reach) if i == axis else (0, 0) for i in (0, 1)], mode="symmetric")

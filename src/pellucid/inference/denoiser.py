@@ -1,8 +1,4 @@
-"""Denoise an image: the noise level, the network and the tiles put together.
-
-An array and, if known, the level of its noise enter; an array of the same shape and dtype leaves. Or rows enter from
-the top to the bottom, and leave. It knows nothing of files.
-"""
+"""Denoise an image: estimate the noise map, run the network on tiles, subtract the residual."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,16 +29,20 @@ from pellucid.inference.tiling import Progress, apply_tiled, check_tile
 
 
 class Denoiser:
-    """A model ready to denoise many images.
+    """A loaded model that denoises many images.
 
     Parameters
     ----------
     model : str or Path
         A model's name or folder.
-    device, precision, n_threads
-        As of :class:`runtime.Network`.
+    device : {'auto', 'cpu', 'gpu', 'npu'}
+        'auto' is the processor.
+    precision : {'auto', 'fp32', 'bf16'}
+        Of the network's arithmetic; 'auto' is bfloat16 where the processor has it. Pixel values stay float32.
+    n_threads : int, optional
+        Default: every processor that this process may use.
     tile_px : int
-        Side of the square of the image that the network sees at once.
+        Side of the square tiles, halo included; a multiple of the model's stride. It changes memory use, not results.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Denoiser:
     ModelError
         The model cannot be found or is damaged.
     ParameterError
-        A device that is not there, a tile too small for the network's reach.
+        The device is missing, or the tile is smaller than the network's receptive field.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class Denoiser:
         n_threads: int | None = None,
         tile_px: int = DEFAULT_TILE_PX,
     ) -> None:
+        DenoiseOptions(device=device, precision=precision, n_threads=n_threads, tile_px=tile_px)
         self.card: ModelCard = find_model(model)
-        check_tile(tile_px, **self._reach(detailed=True))
+        check_tile(tile_px, **self._tile_grid(detailed=True))
         if self.card.estimator is not None:
-            check_tile(tile_px, **self._sight())
+            check_tile(tile_px, **self._estimator_grid())
         self.tile_px = tile_px
         self.network = Network(self.card, device=device, precision=precision, n_threads=n_threads)
 
@@ -84,17 +85,17 @@ class Denoiser:
         meter: RunningRMS | None = None,
         **options: Unpack[ResultOptions],
     ) -> Array:
-        """Take the noise out of an image.
+        """Denoise an image.
 
         Parameters
         ----------
         image, channel_axis, data_range
-            See :func:`pellucid.denoise`. An image whose channels are not the model's is refused by a colour model; a
-            gray model takes each channel by itself.
+            See :func:`pellucid.denoise`. A colour model needs three channels; a gray model denoises each channel by
+            itself.
         progress : callable, optional
             Called as ``progress(n_done, n_tiles)``.
         meter : RunningRMS, optional
-            Told the noise level of all that was denoised.
+            Gets the noise level of all that was denoised.
         **options
             sigma, strength, luma, chroma, detail: see :class:`DenoiseOptions`.
 
@@ -119,18 +120,18 @@ class Denoiser:
         return restore_axis(_joined(strips, view.pixels.shape, view.pixels.dtype), pixels.ndim, channel_axis)
 
     def estimate(self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None) -> float:
-        """Estimate how strong the noise in an image is: what the network is told if nobody says.
+        """Estimate the noise level of an image, as blind denoising does.
 
         Parameters
         ----------
         image, channel_axis, data_range
-            As of :func:`pellucid.denoise`.
+            See :func:`pellucid.denoise`.
 
         Returns
         -------
         float
-            Standard deviation as a fraction of the range, at most what the model knows. Of a model with a noise
-            estimator, the root mean square of its map; of others, see `noise_level.estimate_noise`.
+            Standard deviation as a fraction of the range, at most the model's `sigma_max`: the root mean square of the
+            noise map, or for models without a noise estimator a statistical estimate.
         """
         view = view_image(np.asarray(image), channel_axis, data_range)
         if not self.has_estimator:
@@ -143,12 +144,12 @@ class Denoiser:
     def estimate_map(
         self, image: ArrayLike, *, channel_axis: int | None = -1, data_range: Range = None
     ) -> NDArray[np.float32]:
-        """Estimate how strong the noise is at each place, with a model that has a noise estimator.
+        """Estimate the noise map of an image, with a model that has a noise estimator.
 
         Parameters
         ----------
         image, channel_axis, data_range
-            As of :func:`pellucid.denoise`.
+            See :func:`pellucid.denoise`.
 
         Returns
         -------
@@ -178,23 +179,9 @@ class Denoiser:
     def level_rows(
         self, image: Rows, *, n_channels: int, data_range: tuple[float, float], progress: Progress | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """Estimate how strong the noise is at each place of an image that need not be in memory.
+        """Yield :meth:`estimate_map` of an image that need not be in memory, in strips (h, W, 1) of float32.
 
-        Parameters
-        ----------
-        image, n_channels, data_range, progress
-            As of :meth:`denoise_rows`.
-
-        Returns
-        -------
-        iterator of ndarray, each (h, W, 1), float32
-            Strips of the map that :meth:`estimate_map` gives, from the top to the bottom; of channels looked at one by
-            one, their root mean square.
-
-        Raises
-        ------
-        ParameterError
-            The model has no estimator, or does not take so many channels.
+        Where channels are estimated one by one, the map is their root mean square.
         """
         if self.card.estimator is None:
             raise ParameterError(
@@ -206,33 +193,32 @@ class Denoiser:
     def _estimated_levels(
         self, image: Rows, groups: list[slice], data_range: tuple[float, float], progress: Progress | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """Yield strips of the maps that the network is told, one for each group of channels: (h, W, n)."""
+        """Yield strips (h, W, n) of the noise maps, one map for each group of channels."""
 
-        def see(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
+        def estimate(window: Array, *, kept: tuple[slice, slice]) -> Array:  # noqa: ARG001 (tiling's)
             parts = (normalized(window[..., group], data_range) for group in groups)
             return np.concatenate([estimate_cells(part, self.network.estimate) for part in parts], axis=2)
 
-        tiles = {"tile_px": self.tile_px, **self._sight(), "cell_px": CELL_PX}
-        seen = apply_tiled(see, (image,), **tiles, progress=progress)
+        grid = self._estimator_grid()
+        cells = apply_tiled(estimate, (image,), tile_px=self.tile_px, **grid, cell_px=CELL_PX, progress=progress)
         shape = image.shape[0], image.shape[1], len(groups)
-        return smooth_noise_map(seen, shape, n_channels=self.card.channels, tile_px=self.tile_px)
+        return smooth_noise_map(cells, shape, n_channels=self.card.channels, tile_px=self.tile_px)
 
     def _groups(self, n_channels: int) -> list[slice]:
-        """Tell which channels the network takes together."""
         if self.card.channels == 3 and n_channels != 3:
             raise ParameterError(
-                f"model '{self.card.name}' takes images of 3 channels, this has {n_channels}: choose model 'gray'"
+                f"model '{self.card.name}' needs 3 channels, the image has {n_channels}: choose model 'gray'"
             )
         return channel_groups(n_channels, self.card.channels)
 
-    def _reach(self, *, detailed: bool) -> dict[str, int]:
-        """Say how far a pixel of the result looks: farther where structure has to be told first."""
+    def _tile_grid(self, *, detailed: bool) -> dict[str, int]:
+        """Halo and stride of the tiles; restoring detail needs a wider halo."""
         stride = self.card.stride_px
         beyond = -(-DETAIL_REACH_PX // stride) * stride if detailed else 0
         return {"halo_px": max(self.card.halo_px, -(-GRAY_REACH_PX // stride) * stride) + beyond, "stride_px": stride}
 
-    def _sight(self) -> dict[str, int]:
-        """Say how far the noise estimator looks."""
+    def _estimator_grid(self) -> dict[str, int]:
+        """Halo and stride of the noise estimator's tiles."""
         assert self.card.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
         stride = max(self.card.stride_px, AVERAGED * CELL_PX)
         return {"halo_px": -(-self.card.estimator.halo_px // stride) * stride, "stride_px": stride}
@@ -247,16 +233,16 @@ class Denoiser:
         progress: Progress | None = None,
         meter: RunningRMS | None = None,
     ) -> Iterator[Array]:
-        """Take the noise out of an image that need not be in memory.
+        """Denoise an image that need not be in memory.
 
         Parameters
         ----------
         image : Rows, shape (H, W, C)
-            Rows are taken once, from the top to the bottom, as many at a time as a tile is high.
+            Read once, from the top to the bottom, as many rows at a time as a tile is high.
         n_channels : int
-            The first so many of the C channels are denoised, further ones (alpha) pass as they are.
+            Channels to denoise; any further one (alpha) is returned as it is.
         data_range : (float, float)
-            The smallest and the largest value.
+            Values of black and white.
         options : DenoiseOptions
             Models without a noise estimator need its sigma.
         progress, meter
@@ -265,12 +251,7 @@ class Denoiser:
         Returns
         -------
         iterator of ndarray, each (h, W, C)
-            Strips of rows, of the image's dtype, from the top to the bottom.
-
-        Raises
-        ------
-        ParameterError
-            As :meth:`denoise`, before anything is taken from `image`.
+            Strips of the image's dtype. Errors in the options are raised before any row is read.
         """
         groups = self._groups(n_channels)
         weights, sigma, detail = options.weights, options.sigma, options.detail
@@ -286,38 +267,35 @@ class Denoiser:
             levels = np.broadcast_to(level, (*size, len(groups)))
             groups = groups if any(weights) and level.any() else []
 
-        def clean(told: NDArray[np.float32], window: Array, *, kept: tuple[slice, slice]) -> Array:
+        def clean(noise_map: NDArray[np.float32], window: Array, *, kept: tuple[slice, slice]) -> Array:
             cleaned = window.copy()
             for index, group in enumerate(groups):
-                level = np.ascontiguousarray(told[..., index : index + 1])
+                level = np.ascontiguousarray(noise_map[..., index : index + 1])
                 if meter is not None:
                     meter.add(level[kept])
                 if not level.any():
                     continue
                 noisy = normalized(window[..., group], data_range)
                 residual = restore_detail(self.network(noisy, level), noisy, level, detail)
-                # Where there is no noise, nothing is taken out, whatever is around.
+                # Pixels without noise stay as they are, whatever is around them.
                 residual = keep_gray(weight_luma_chroma(residual, *weights), window[..., group]) * (level > 0)
                 cleaned[..., group] = subtracted(window[..., group], residual, data_range)
             return cleaned
 
         return apply_tiled(
-            clean, (levels, image), tile_px=self.tile_px, **self._reach(detailed=detail > 0), progress=progress
+            clean, (levels, image), tile_px=self.tile_px, **self._tile_grid(detailed=detail > 0), progress=progress
         )
 
     def _level(self, sigma: float | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Bring the noise level to a map ``(H, W, 1)`` that takes no memory where it is one number."""
+        """Broadcast the noise level to a map ``(H, W, 1)``."""
         if sigma is None:
-            raise ParameterError(f"sigma: model '{self.card.name}' has no noise estimator: give a number")
+            raise ParameterError(f"sigma is required: model '{self.card.name}' has no noise estimator")
         level = np.asarray(sigma, dtype=np.float32)
         if level.shape not in {(), shape}:
-            raise ParameterError(f"sigma of shape {level.shape}: give one number, or one for each of {shape} pixels")
+            raise ParameterError(f"sigma must be one number or an array of shape {shape} (got shape {level.shape})")
         if not np.isfinite(level).all() or level.min() < 0:
-            raise ParameterError(
-                f"sigma {sigma!s}: give a number that is not negative"
-                if level.ndim == 0
-                else "sigma: give a map of finite numbers that are not negative"
-            )
+            found = f" (got {sigma!s})" if level.ndim == 0 else ""
+            raise ParameterError(f"sigma must be finite and not negative{found}")
         if level.max() > self.card.sigma_max / 255 * 1.0001:
             raise ParameterError(
                 f"sigma must be in [0, {self.card.sigma_max:g}] for model '{self.card.name}' "
@@ -327,7 +305,7 @@ class Denoiser:
 
 
 def _joined(strips: Iterator[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Lay strips of rows one below the other."""
+    """Concatenate strips without holding them twice."""
     out = np.empty(shape, dtype)
     done = 0
     for strip in strips:

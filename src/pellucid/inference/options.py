@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar
 
@@ -21,7 +21,7 @@ DEFAULT_TILE_PX = 1280
 
 @dataclass(frozen=True)
 class Presentation:
-    """How an option is shown to users.
+    """How an option is shown to users, and which values it takes.
 
     Attributes
     ----------
@@ -32,6 +32,8 @@ class Presentation:
         Users' numbers (command line, web API) are the library's times this: 100 for percent, 255 for noise levels.
     low, high : float, optional
         Bounds in the library's unit.
+    choices : tuple of str
+        All values, of an option that is one of a few words.
     flags : tuple of str
         On the command line; none where it has no flag.
     metavar, envvar : str, optional
@@ -42,25 +44,31 @@ class Presentation:
     scale: float = 1.0
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     envvar: str | None = None
 
-    def check(self, name: str, value: float, scale: float = 1.0) -> None:
-        """Refuse a number out of bounds; `scale` is that of the unit in which it is given."""
-        low = -math.inf if self.low is None else self.low * scale
-        high = math.inf if self.high is None else self.high * scale
+    def check(self, name: str, value: Any, scale: float = 1.0) -> None:
+        """Refuse a value that is not allowed; `scale` is that of the unit in which it is given."""
+        name = self.flags[0].removeprefix("--") if self.flags else name
+        if self.choices and value not in self.choices:
+            raise ParameterError(f"{name} must be one of {', '.join(self.choices)} (got '{value}')")
+        if value is None or self.low is None:
+            return
+        low, high = self.low * scale, math.inf if self.high is None else self.high * scale
         if not low <= value <= high:
-            bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
-            raise ParameterError(f"{name} {value:g}: give a number {bounds}")
+            bounds = f"at least {low:g}" if self.high is None else f"in [{low:g}, {high:g}]"
+            raise ParameterError(f"{name} must be {bounds} (got {value:g})")
 
 
-def _option(default: Any, **presentation: Any) -> Any:
-    return field(default=default, metadata={"presentation": Presentation(**presentation)})
+def _option(default: Any, group: str, text: str, *flags: str, **presentation: Any) -> Any:
+    shown = Presentation(group, text, flags=flags, **presentation)  # type: ignore[arg-type]
+    return field(default=default, metadata={"presentation": shown})
 
 
 def _share(default: float, flag: str, text: str) -> Any:
-    return _option(default, group="result", help=text, scale=100.0, low=0.0, high=1.0, flags=(flag,), metavar="0..100")
+    return _option(default, "result", text, flag, scale=100.0, low=0.0, high=1.0, metavar="0..100")
 
 
 class ResultOptions(TypedDict, total=False):
@@ -93,14 +101,10 @@ class DenoiseOptions:
     detail : float
         From 0 to 1: how much of the brightness that was removed from edges and texture is restored; flat areas stay
         as they are. See :func:`pellucid.inference.blending.restore_detail`.
-    tile_px : int
-        Side of the square of the image that the network processes at once.
-    device, precision : str
+    tile_px, device, precision, n_threads
         See :class:`pellucid.Denoiser`.
-    n_threads : int, optional
-        Default: all processors.
     max_pixels : int, optional
-        Files with more are refused before they are decoded. Default: `io.DEFAULT_MAX_STREAMED_PIXELS`, and
+        Files with more are refused before they are decoded. Default: `io.DEFAULT_MAX_STREAMED_PIXELS`, or
         `io.DEFAULT_MAX_PIXELS` where the whole image has to be held in memory.
     max_held_bytes : int, optional
         Files with more bytes of pixel values are read and written row by row. Default: `io.MAX_HELD_BYTES`.
@@ -108,70 +112,61 @@ class DenoiseOptions:
     Raises
     ------
     ParameterError
-        A number is out of its bounds.
+        A value is out of its bounds.
     """
 
-    model: str | Path | None = _option(  # noqa: RUF009 (a dataclass field)  # noqa: RUF009
-        None,
-        group="result",
-        help="Name or folder of a model; see 'pellucid models'. Default: by the image's channels.",
-        flags=("--model", "-m"),
-        metavar="NAME",
+    model: str | Path | None = _option(  # noqa: RUF009 (returns a dataclass field)
+        None, "result", "Name or folder of a model; see 'pellucid models'.", "--model", "-m", metavar="NAME"
     )
-    sigma: "float | ArrayLike | None" = _option(  # noqa: RUF009 (a dataclass field)  # noqa: RUF009
+    sigma: "float | ArrayLike | None" = _option(  # noqa: RUF009
         None,
-        group="result",
-        help="Standard deviation of the noise, on the 0..255 scale. Default: estimated from the image.",
+        "result",
+        "Standard deviation of the noise, 0..255; default: estimated.",
+        "--sigma",
+        "-s",
         scale=255.0,
         low=0.0,
-        flags=("--sigma", "-s"),
-        metavar="S",
     )
-    strength: float = _share(1.0, "--strength", "Denoising strength in percent; 0 returns the image unchanged.")
-    luma: float = _share(1.0, "--luma", "Strength for brightness in percent; times the strength.")
-    chroma: float = _share(1.0, "--chroma", "Strength for colour in percent; times the strength.")
+    strength: float = _share(1.0, "--strength", "Denoising strength in percent.")
+    luma: float = _share(1.0, "--luma", "Strength for brightness in percent, multiplied by the strength.")
+    chroma: float = _share(1.0, "--chroma", "Strength for colour in percent, multiplied by the strength.")
     detail: float = _share(0.0, "--detail", "Restore this percentage of the detail that was removed.")
     tile_px: int = _option(
-        DEFAULT_TILE_PX,
-        group="engine",
-        help="Side of a tile in pixels; smaller tiles need less memory.",
-        flags=("--tile",),
-        metavar="PX",
-    )
-    device: str = _option(
-        "auto", group="engine", help="auto, cpu, gpu or npu.", flags=("--device",), envvar="PELLUCID_DEVICE"
-    )
-    precision: str = _option(
-        "auto", group="engine", help="Arithmetic of the network: auto, fp32 or bf16.", flags=("--precision",)
+        DEFAULT_TILE_PX, "engine", "Side of a tile; smaller tiles need less memory.", "--tile", low=1, metavar="PX"
     )
     n_threads: int | None = _option(
-        None,
-        group="engine",
-        help="Number of processor threads. Default: all processors.",
-        flags=("--threads",),
-        metavar="N",
-        envvar="PELLUCID_NUM_THREADS",
+        None, "engine", "Processors to use; default: all.", "--threads", low=1, envvar="PELLUCID_NUM_THREADS"
+    )
+    device: str = _option(
+        "auto",
+        "engine",
+        "Device to run on.",
+        "--device",
+        choices=("auto", "cpu", "gpu", "npu"),
+        envvar="PELLUCID_DEVICE",
+    )
+    precision: str = _option(
+        "auto", "engine", "Arithmetic of the network.", "--precision", choices=("auto", "fp32", "bf16")
     )
     max_pixels: int | None = _option(
-        None, group="limit", help="Largest image that is read.", envvar="PELLUCID_MAX_PIXELS"
+        None, "limit", "Refuse images with more pixels.", "--max-pixels", low=1, envvar="PELLUCID_MAX_PIXELS"
     )
-    max_held_bytes: int | None = _option(None, group="limit", help="Larger images are read row by row.")
+    max_held_bytes: int | None = _option(None, "limit", "Larger images are read row by row.", low=0)
 
     def __post_init__(self) -> None:
         for name, presentation in PRESENTATIONS.items():
-            value = getattr(self, name)
-            if presentation.high is not None:
-                presentation.check(name, value)
+            # The denoiser checks sigma, which can be an array.
+            if name != "sigma":
+                presentation.check(name, getattr(self, name))
 
     @classmethod
     def from_user_units(cls, values: Mapping[str, Any]) -> Self:
-        """Build options from numbers in the units of the command line and the web API: percent, levels of 0..255."""
-        given: dict[str, Any] = dict(values)
+        """Build options from values in the units of command line and web API: percent, noise levels of 0..255."""
+        given: dict[str, Any] = {}
         for name, value in values.items():
             presentation = PRESENTATIONS[name]
-            if presentation.scale != 1 and value is not None:
-                presentation.check(name, value, presentation.scale)
-                given[name] = value / presentation.scale
+            presentation.check(name, value, presentation.scale)
+            given[name] = value if value is None or presentation.scale == 1 else value / presentation.scale
         return cls(**given)
 
     @property
@@ -180,18 +175,18 @@ class DenoiseOptions:
         return {name: getattr(self, name) for name in ResultOptions.__annotations__}  # type: ignore[return-value]
 
     @property
+    def engine_options(self) -> dict[str, Any]:
+        """The options that change how the network is run, as keyword arguments of :class:`pellucid.Denoiser`."""
+        return {name: getattr(self, name) for name, shown in PRESENTATIONS.items() if shown.group == "engine"}
+
+    @property
     def weights(self) -> tuple[float, float]:
         """Shares of the residual that are removed from brightness and from colour."""
         return float(self.strength * self.luma), float(self.strength * self.chroma)
 
 
-def _presentations() -> dict[str, Presentation]:
-    listed: tuple[Field[Any], ...] = fields(DenoiseOptions)
-    return {option.name: option.metadata["presentation"] for option in listed}
-
-
 #: How each option is shown to users, in the order of the fields.
-PRESENTATIONS = _presentations()
+PRESENTATIONS: dict[str, Presentation] = {o.name: o.metadata["presentation"] for o in fields(DenoiseOptions)}
 #: The options on which results depend, apart from how the network is run.
 RESULT_OPTIONS = tuple(name for name, shown in PRESENTATIONS.items() if shown.group == "result")
 

@@ -1,8 +1,4 @@
-"""Which models there are, and what each one is.
-
-A name or a folder enters, a ModelCard leaves, its network file checked against its SHA-256. It knows nothing of
-inference: a card is data.
-"""
+"""Find models and read their cards; network files are checked against the card's SHA-256."""
 
 import dataclasses
 import difflib
@@ -16,38 +12,25 @@ from typing import Any
 
 from pellucid.errors import ModelError
 
-#: Where the models that come with the package lie, a folder each.
+#: Folder of the bundled models, a folder each.
 BUNDLED = Path(__file__).parents[1] / "models"
-#: The bundled model for an image of so many channels, whatever its noise.
+#: The default model by the image's channels.
 DEFAULT_NAMES = {1: "gray", 3: "photo"}
-#: The bundled model for white Gaussian noise of a known level, on which denoisers are compared.
+#: The model by channels for white Gaussian noise of known sigma, the benchmarks' case.
 WHITE_NOISE_NAMES = {1: "gray", 3: "color"}
 CARD_FILE = "card.toml"
 NETWORK_FILE = "model.onnx"
 ESTIMATOR_FILE = "estimator.onnx"
-#: A card is a page of text; a network of the kind pellucid runs is some megabytes.
 MAX_CARD_BYTES = 1 << 20
 MAX_NETWORK_BYTES = 1 << 30
 MAX_HALO_PX = 1024
-#: Estimators look at cells of so many pixels.
+#: Estimators work on cells of this side.
 ESTIMATOR_GRID_PX = 4
 
 
 @dataclass(frozen=True)
 class EstimatorCard:
-    """The part of a model that sees how strong the noise is, and where.
-
-    Attributes
-    ----------
-    halo_px : int
-        A value of its map depends on no input pixel farther away than this along an axis; a multiple of the model's
-        `stride_px`, on whose grid its inputs lie too.
-    n_parameters : int
-    kmacs_per_px : float
-        Thousands of multiply-adds for each pixel.
-    sha256 : str
-        Of its network file, in hexadecimal.
-    """
+    """A model's noise estimator; attributes as in :class:`ModelCard`."""
 
     halo_px: int
     n_parameters: int
@@ -57,30 +40,30 @@ class EstimatorCard:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is, as its ``card.toml`` says.
+    """Description of a model, read from its ``card.toml``.
 
     Attributes
     ----------
     name, summary : str
     channels : int
-        Channels of the images that the network takes, 1 or 3.
+        Of the images that the network takes, 1 or 3.
     sigma_max : float
-        Strongest noise that it was trained on: standard deviation on the 0..255 scale.
+        Highest noise level of its training: standard deviation on the 0..255 scale.
     stride_px : int
-        Height and width of what the network is given are multiples of this.
+        Height and width of the network's inputs are multiples of this.
     halo_px : int
-        An output pixel depends on no input pixel farther away than this along an axis; a multiple of `stride_px`.
+        Receptive radius: an output pixel depends on no input pixel farther away along an axis; a multiple of
+        `stride_px`.
     n_parameters : int
     kmacs_per_px : float
-        Thousands of multiply-adds for each pixel.
+        Thousands of multiply-adds per pixel.
     sha256 : str
         Of the network file, in hexadecimal.
     estimator : EstimatorCard, optional
-        What finds the noise level where it is not given; without it, that is done by statistics (`noise_level`).
+        Network that estimates the noise map; without it, blind denoising estimates the level statistically.
     training, scores : mapping
-        What the model was trained on and how it was measured, as the card tells it.
+        Training data and measured quality.
     folder : Path
-        Where the model lies.
     """
 
     name: str
@@ -98,13 +81,7 @@ class ModelCard:
     folder: Path
 
     def read_network(self) -> bytes:
-        """Read the network file and check that it is the one that the card describes.
-
-        Raises
-        ------
-        ModelError
-            The file is missing, unreasonably large, or differs from the card's SHA-256.
-        """
+        """Read the network file; raise ModelError if it is missing, too large or not the card's."""
         return self._read_checked(NETWORK_FILE, self.sha256)
 
     def read_estimator(self) -> bytes:
@@ -121,22 +98,22 @@ class ModelCard:
 
 
 def list_models() -> list[ModelCard]:
-    """List the models that come with the package, by name."""
+    """List the bundled models by name."""
     return [_load(folder) for folder in sorted(BUNDLED.iterdir()) if (folder / CARD_FILE).is_file()]
 
 
 def find_model(model: str | Path) -> ModelCard:
-    """Find a model by its name, or by the folder it lies in.
+    """Find a model by name or folder.
 
     Parameters
     ----------
     model : str or Path
-        The name of a bundled model, or a folder that holds ``card.toml`` and ``model.onnx``.
+        Name of a bundled model, or a folder with ``card.toml`` and ``model.onnx``.
 
     Raises
     ------
     ModelError
-        There is no such model, or its card is damaged.
+        The model does not exist, or its card is damaged.
     """
     if isinstance(model, str) and Path(model).name == model and (BUNDLED / model / CARD_FILE).is_file():
         return _load(BUNDLED / model)
@@ -145,7 +122,7 @@ def find_model(model: str | Path) -> ModelCard:
         return _load(folder)
     names = [card.name for card in list_models()]
     near = difflib.get_close_matches(str(model), names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}; or name a model's folder"
+    hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(names)}, or name a model's folder"
     raise ModelError(f"no model '{model}': {hint}")
 
 
@@ -162,7 +139,7 @@ def _read(path: Path, limit: int) -> bytes:
 
 @cache
 def _load(folder: Path) -> ModelCard:
-    """Parse a card; cached, since a card does not change under a running process."""
+    """Parse a card."""
     path = folder / CARD_FILE
     try:
         table = tomllib.loads(_read(path, MAX_CARD_BYTES).decode())
@@ -181,7 +158,7 @@ def _load(folder: Path) -> ModelCard:
 
 
 def _typed(table: Mapping[str, Any], kind: type, path: Path) -> dict[str, Any]:
-    """Take the texts and numbers that a card's class has, each of its type."""
+    """Take the strings and numbers of a card's class from a table, checking their types."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         if field.type not in {str, int, float}:
@@ -198,7 +175,7 @@ def _typed(table: Mapping[str, Any], kind: type, path: Path) -> dict[str, Any]:
 
 
 def _check(card: ModelCard, path: Path) -> None:
-    """Refuse values that would lead the tiling or the engine astray."""
+    """Refuse values that tiling or the engine cannot handle."""
     sound = (
         card.channels in {1, 3}
         and 1 <= card.stride_px <= 64

@@ -1,7 +1,4 @@
-"""Images whose rows are taken from the top to the bottom, be they in memory or come from a file.
-
-Bands of rows enter, strips of rows leave. It knows nothing of files, noise or windows: pure numpy.
-"""
+"""Images that are read once from the top to the bottom, in memory or streamed."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ Array = NDArray[Any]
 
 
 class Rows(Protocol):
-    """An image (H, W, C) of which rows are taken in order: an array, or `RowBuffer`."""
+    """An image (H, W, C) whose rows are read in order: an array or a `RowBuffer`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -22,24 +19,16 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the samples."""
+        """Of the pixel values."""
 
     def __getitem__(self, rows: slice, /) -> Array:
-        """Take rows ``start:stop``."""
+        """Return rows ``start:stop``."""
 
 
 class RowBuffer:
-    """An image that comes in bands, of which only the rows taken last are held.
+    """An image (H, W, C) that arrives in bands (h, W, C); only the rows read last are held.
 
-    Taking rows ``start:stop`` lets go of all rows above `start`, and overwrites what was taken before.
-
-    Parameters
-    ----------
-    bands : iterator of arrays, each (h, W, C)
-        The image from the top to the bottom.
-    shape : (int, int, int)
-        Of the whole image.
-    dtype : dtype
+    Reading rows ``start:stop`` discards all rows above `start` and overwrites the array returned before.
     """
 
     def __init__(self, bands: Iterator[Array], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
@@ -50,7 +39,7 @@ class RowBuffer:
         self._top = self._bottom = 0
 
     def __getitem__(self, rows: slice, /) -> Array:
-        """Take rows ``start:stop``, with `start` never less than before."""
+        """Return rows ``start:stop``; `start` must not decrease."""
         start, stop, _ = rows.indices(self.shape[0])
         kept = self._held[start - self._top : self._bottom - self._top]
         if stop - start > len(self._held):
@@ -63,7 +52,7 @@ class RowBuffer:
         return self._held[: stop - start]
 
     def _take(self, band: Array, stop: int) -> Array:
-        """Hold what is wanted of the next band, and give back what lies below `stop`."""
+        """Keep the wanted rows of the next band; return the rows below `stop`."""
         n_passed = min(max(self._top - self._bottom, 0), len(band))
         n_taken = min(stop - self._bottom, len(band))
         at = self._bottom + n_passed - self._top
@@ -74,18 +63,15 @@ class RowBuffer:
 
 
 def read_twice(image: Rows) -> tuple[Rows, Rows]:
-    """Give an image to two readers, the second of whom never takes a row before the first has.
-
-    Of an image that comes in bands, what lies between the two is held; an array is given to both as it is.
-    """
+    """Share an image between two readers, the second of which stays behind the first; rows in between are held."""
     if isinstance(image, np.ndarray):
         return image, image
-    ahead = _Remembered(image)
+    ahead = _RecordedRows(image)
     return ahead, RowBuffer(ahead.bands(), (image.shape[0], image.shape[1], image.shape[2]), image.dtype)
 
 
-class _Remembered:
-    """Rows that are held for a second reader once they have been taken."""
+class _RecordedRows:
+    """Rows that are kept for a second reader."""
 
     def __init__(self, image: Rows) -> None:
         self.shape, self.dtype = image.shape, image.dtype
@@ -94,7 +80,7 @@ class _Remembered:
         self._bands: deque[Array] = deque()
 
     def __getitem__(self, rows: slice, /) -> Array:
-        """Take rows ``start:stop``, `start` no lower than the rows taken before end."""
+        """Return rows ``start:stop``; no row may be skipped."""
         start, stop, _ = rows.indices(self.shape[0])
         taken = self._image[start:stop]
         if stop > self._bottom:
@@ -103,6 +89,6 @@ class _Remembered:
         return taken
 
     def bands(self) -> Iterator[Array]:
-        """Yield what was taken, from the top to the bottom."""
+        """Yield the rows that were read."""
         while True:
             yield self._bands.popleft()

@@ -1,11 +1,7 @@
-"""Apply a local function to an image of any size, piece by piece, so that no seam can be seen.
-
-An image, a function of windows and the function's reach enter; the result, equal to the function applied to the whole
-image, is written into an array. It knows nothing of noise or networks: pure numpy, any callable.
+"""Apply a local function to an image tile by tile, with exactly the result of applying it to the whole image.
 
 All windows have one shape and lie inside the image, on the function's stride grid, overlapping by twice its halo.
-A window that reaches the image's edge therefore ends exactly there, and the function treats that edge as it would
-the whole image's.
+A window that reaches the image's edge ends exactly there, so that the function pads it as it would the whole image.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,23 +12,18 @@ import numpy as np
 from pellucid.errors import ParameterError
 from pellucid.inference.row_buffer import Array, Rows
 
-#: Told after each tile how many tiles are done, and how many there are.
+#: Called after each tile with the number of tiles done and their total.
 Progress = Callable[[int, int], None]
-#: Of an image wider than so many tiles, the strips that are held weigh more than the windows. Windows of two thirds
-#: of the height and one and a half times the width need as much memory, 3% more time, and lower strips.
+#: In images wider than this many tiles, strips need more memory than windows do: windows of 2/3 of the height and 3/2
+#: of the width need as much memory and 3% more time, with lower strips.
 WIDE_TILES = 8
 
 
 @dataclass(frozen=True)
 class Span:
-    """One window along one axis, in pixels from the image's edge.
+    """One window along one axis, in pixels from the image's edge, and its core: the part whose result is kept.
 
-    Attributes
-    ----------
-    start, stop : int
-        What the function sees. `stop` may pass the image's end by less than the stride.
-    core_start, core_stop : int
-        The part of the image for which this window's result is kept.
+    `stop` may be beyond the image's end by less than the stride.
     """
 
     start: int
@@ -42,28 +33,14 @@ class Span:
 
     @property
     def kept(self) -> slice:
-        """The core, counted from the window's start."""
+        """The core relative to the window's start."""
         return slice(self.core_start - self.start, self.core_stop - self.start)
 
 
 def plan_axis(length_px: int, *, tile_px: int, halo_px: int, stride_px: int) -> list[Span]:
-    """Cover one axis of an image with equal windows.
+    """Cover an axis with equal windows of at most `tile_px`, whose disjoint cores cover it in order.
 
-    Parameters
-    ----------
-    length_px : int
-        Pixels of the image along the axis.
-    tile_px : int
-        Longest window, a multiple of `stride_px` and more than twice `halo_px`.
-    halo_px : int
-        The function's reach, a multiple of `stride_px`.
-    stride_px : int
-        Windows start and stop on multiples of this.
-
-    Returns
-    -------
-    list of Span
-        In order; the cores are disjoint and cover the axis. Windows are only as long as their number needs.
+    `halo_px`, the function's receptive radius, and `tile_px` are multiples of `stride_px`, as are the windows' ends.
     """
     padded = _round_up(length_px, stride_px)
     if padded <= tile_px:
@@ -82,15 +59,10 @@ def plan_axis(length_px: int, *, tile_px: int, halo_px: int, stride_px: int) -> 
 
 
 def check_tile(tile_px: int, *, halo_px: int, stride_px: int) -> None:
-    """Refuse a tile that is off the stride grid or has no core left between its halos.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Raise ParameterError for a tile off the stride grid or without a core between its halos."""
     least = 2 * halo_px + stride_px
     if tile_px < least or tile_px % stride_px:
-        raise ParameterError(f"tile {tile_px}: give a multiple of {stride_px} of at least {least} pixels")
+        raise ParameterError(f"tile must be a multiple of {stride_px} of at least {least} pixels (got {tile_px})")
 
 
 def apply_tiled(
@@ -103,33 +75,20 @@ def apply_tiled(
     cell_px: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Array]:
-    """Yield ``function(*inputs)`` from the top to the bottom, computed window by window.
+    """Yield ``function(*inputs)`` in strips (h, w, C) from the top to the bottom, computed window by window.
 
     Parameters
     ----------
     function : callable
-        Takes one array ``(h, w, C_i)`` for each input, h and w multiples of `stride_px`, and as ``kept`` the slices of
-        rows and columns that its result is used of; returns an array ``(h / cell_px, w / cell_px, C)``, always of one
-        dtype and one C.
+        Takes one array ``(h, w, C_i)`` per input, h and w multiples of `stride_px`, and as ``kept`` the slices of rows
+        and columns of its result that are used; returns ``(h / cell_px, w / cell_px, C)``.
     inputs : tuple of Rows, each (H, W, C_i)
-        Rows are taken in order, a strip as high as a window at a time. Where a size is no multiple of the stride, the
-        image is mirrored about its lower and right edge, edge pixel included, up to the next multiple.
+        Read in order, a strip as high as a window at a time. Sizes that are not multiples of the stride are padded by
+        symmetric mirroring at the lower and right edge.
     tile_px, halo_px, stride_px : int
-        See :func:`plan_axis`; windows of very wide images are lower and wider. Memory depends on `tile_px` and W alone.
+        See :func:`plan_axis`. Memory depends on `tile_px` and W only.
     cell_px : int
-        The function gives one value for each square of so many pixels; divides `stride_px`.
-    progress : callable, optional
-        Called as ``progress(n_done, n_tiles)``.
-
-    Yields
-    ------
-    ndarray, shape (h, w, C)
-        Strips that together are (H / cell_px, W / cell_px, C), rounded up.
-
-    Raises
-    ------
-    ParameterError
-        `tile_px` leaves no core.
+        The function returns one value for each square of this side, which divides `stride_px`.
     """
     check_tile(tile_px, halo_px=halo_px, stride_px=stride_px)
     height, width = inputs[0].shape[:2]
@@ -157,7 +116,7 @@ def apply_tiled(
 
 
 def _cut(strip: Array, row: Span, column: Span) -> Array:
-    """Take a window out of a strip; mirror what lies past the lower or right edge."""
+    """Cut a window from a strip, mirrored beyond the lower and right edge."""
     window = strip[:, column.start : column.stop]
     below, beside = row.stop - row.start - window.shape[0], column.stop - column.start - window.shape[1]
     if not below and not beside:
@@ -166,7 +125,7 @@ def _cut(strip: Array, row: Span, column: Span) -> Array:
 
 
 def _in_cells(pixels: slice, cell_px: int) -> slice:
-    """Turn a slice of pixels that starts with a cell into one of cells."""
+    """Convert a slice of pixels to one of cells."""
     return slice(pixels.start // cell_px, -(-pixels.stop // cell_px))
 
 

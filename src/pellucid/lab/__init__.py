@@ -1,1 +1,1 @@
-"""The laboratory: each claim of the lecture, measured and drawn (extra ``lab``). No other package imports it."""
+"""Ablation studies: each claim of the lecture is tested, measured and plotted (extra ``lab``)."""

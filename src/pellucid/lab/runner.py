@@ -1,49 +1,41 @@
-"""Runs the arms of studies, several at once, and goes on where a killed run stopped.
-
-Studies, an effort and a number of seeds enter; a file for each arm leaves, written as soon as the arm is done. It
-knows nothing of what the arms do, nor of what its executor runs them in.
-"""
+"""Run the arms of studies in parallel processes, one thread each, and resume where an earlier run stopped."""
 
 import importlib.metadata
 import itertools
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loky import ProcessPoolExecutor
+
 from pellucid.evaluation.environment import processor
-from pellucid.lab.pictures import NO_PHOTOGRAPHS, Photographs
-from pellucid.lab.results import Conditions, Record, find_record, save_record
+from pellucid.lab.photographs import NO_PHOTOGRAPHS, Photographs
+from pellucid.lab.results import Conditions, StoredResult, load_result, save_result
 from pellucid.lab.study import Arm, Effort, Measured, Result, Study
 
 _PACKAGES = ("pellucid", "torch", "numpy")
+_CHECK_PARENT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
-class Step:
-    """A moment of a run: an arm that is about to run, or that is done.
-
-    Attributes
-    ----------
-    study : Study
-    arm : Arm
-    n_done, n_arms : int
-        Of the whole run; `n_done` counts this arm if it is done.
-    seconds : float, optional
-        The time that the arm took; None if it is about to run.
-    was_kept : bool
-        It was done by an earlier run.
-    """
+class ArmProgress:
+    """An arm that is about to run (`seconds` is None) or that is done."""
 
     study: Study
     arm: Arm
+    #: Of the whole run, including this arm if it is done.
     n_done: int
     n_arms: int
     seconds: float | None = None
-    was_kept: bool = False
+    #: An earlier run measured it.
+    is_cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class _Task:
     arm: Arm
     conditions: Conditions
     photographs: Photographs
-    kept: Record | None
+    cached: StoredResult | None
 
 
 def run_studies(
@@ -62,69 +54,68 @@ def run_studies(
     folder: Path,
     load_photographs: Callable[[], Photographs],
     executor: Executor,
-    n_at_once: int = 1,
-) -> Iterator[Step]:
-    """Run all arms that have no result yet; nothing is run before every result that is there has been checked.
+    n_workers: int = 1,
+) -> Iterator[ArmProgress]:
+    """Run all arms that have no result in the folder yet, after all existing results have been checked.
 
-    Parameters
-    ----------
-    studies : sequence of Study
-    effort : Effort
-    n_seeds : int
-    folder : Path
-        Holds the results of this run, and of earlier ones like it.
-    load_photographs : callable
-        Called once, if any study needs photographs.
-    executor : Executor
-        Given `n_at_once` arms at a time, so that none is begun after one has failed.
-    n_at_once : int
-
-    Yields
-    ------
-    Step
-        Two for each arm that is run, one for each that is kept.
+    Photographs are loaded only if a study needs them. The executor receives at most `n_workers` arms at a time, so that
+    none starts after one has failed. Yields twice for each arm that runs, and once for each with a result.
 
     Raises
     ------
     DataError
-        A result that is there is of another version, or was measured otherwise.
+        An existing result has another version, or was measured under other conditions.
     OutputError
-        The disk does not take a result.
+        A result cannot be written.
     """
     tasks = list(_plan(studies, effort, n_seeds, folder, load_photographs))
     machine = describe_machine()
     n_done = 0
     for task in tasks:
-        if task.kept is not None:
+        if task.cached is not None:
             n_done += 1
-            yield Step(task.study, task.arm, n_done, len(tasks), task.kept.result.seconds, was_kept=True)
-    left = iter([task for task in tasks if task.kept is None])
+            yield ArmProgress(task.study, task.arm, n_done, len(tasks), task.cached.result.seconds, is_cached=True)
+    pending = iter([task for task in tasks if task.cached is None])
     running: dict[Future[tuple[Measured, float]], _Task] = {}
     while True:
-        for task in itertools.islice(left, n_at_once - len(running)):
-            running[executor.submit(_measure, task.study.run, task.arm, task.photographs)] = task
-            yield Step(task.study, task.arm, n_done, len(tasks))
+        for task in itertools.islice(pending, n_workers - len(running)):
+            running[executor.submit(_run_timed, task.study.run, task.arm, task.photographs)] = task
+            yield ArmProgress(task.study, task.arm, n_done, len(tasks))
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             task, (measured, seconds) = running.pop(future), future.result()
-            save_record(
-                Record(Result(task.arm, measured, seconds), task.conditions, n_seeds, machine), task.study, folder
-            )
+            result = Result(task.arm, measured, seconds)
+            save_result(StoredResult(result, task.conditions, n_seeds, machine), task.study, folder)
             n_done += 1
-            yield Step(task.study, task.arm, n_done, len(tasks), seconds)
-
-
-def _measure(run: Callable[[Arm, Photographs], Measured], arm: Arm, photographs: Photographs) -> tuple[Measured, float]:
-    """Run an arm, wherever this is called; give what it measured, and the seconds it took."""
-    began_s = time.perf_counter()
-    measured = run(arm, photographs)
-    return measured, time.perf_counter() - began_s
+            yield ArmProgress(task.study, task.arm, n_done, len(tasks), seconds)
 
 
 def describe_machine() -> dict[str, str]:
-    """Say on what the measurements are made: times depend on it, and rounding may."""
+    """Describe the machine: times depend on it, and rounding may."""
     return {"processor": processor(), "cores": str(os.cpu_count()), "system": platform.platform(terse=True)}
+
+
+@contextmanager
+def worker_processes(n_workers: int) -> Iterator[Executor]:
+    """Start worker processes with one thread each, and kill them on leaving, even in the middle of their work.
+
+    The small networks of studies gain little from a second thread. If this process is killed, its workers exit by
+    themselves. A job whose worker dies raises ``concurrent.futures.BrokenExecutor``.
+    """
+    executor = ProcessPoolExecutor(n_workers, initializer=_initialize_worker, initargs=(os.getpid(),))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _run_timed(
+    run: Callable[[Arm, Photographs], Measured], arm: Arm, photographs: Photographs
+) -> tuple[Measured, float]:
+    start_s = time.perf_counter()
+    measured = run(arm, photographs)
+    return measured, time.perf_counter() - start_s
 
 
 def _plan(
@@ -135,11 +126,24 @@ def _plan(
     load_photographs: Callable[[], Photographs],
 ) -> Iterator[_Task]:
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
-    needed = any(study.needs_photographs for study in studies)
-    loaded = load_photographs() if needed else NO_PHOTOGRAPHS
+    loaded = load_photographs() if any(study.needs_photographs for study in studies) else NO_PHOTOGRAPHS
     for study in studies:
         photographs = loaded if study.needs_photographs else NO_PHOTOGRAPHS
         conditions = Conditions(study.version, effort, photographs.identity, versions)
         for arm in study.arms(effort, n_seeds):
-            kept = find_record(study, arm, conditions, folder)
-            yield _Task(study, arm, conditions, photographs, kept)
+            yield _Task(study, arm, conditions, photographs, load_result(study, arm, conditions, folder))
+
+
+def _initialize_worker(parent: int) -> None:
+    # A terminal sends Ctrl-C to all processes; the parent stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+    import torch  # noqa: PLC0415 (in the worker, not in its parent)
+
+    torch.set_num_threads(1)
+
+
+def _exit_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_CHECK_PARENT_EVERY_S)
+    os._exit(1)

@@ -1,8 +1,4 @@
-"""How sure a mean over seeds is.
-
-Numbers by seed enter; a mean with its 95 % confidence interval leaves, and a verdict. It knows nothing of what was
-measured.
-"""
+"""Mean over seeds with a 95 % confidence interval, and the verdict that follows from it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,15 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, and the interval in which the true mean lies, to the confidence of 95 %.
-
-    Attributes
-    ----------
-    mean, low, high : float
-        Of one value alone, `low` and `high` are infinite. With a value that is not a number, so are all three.
-    n : int
-        Values averaged.
-    """
+    """A mean of n values and its 95 % confidence interval, infinite for a single value; all NaN if a value is NaN."""
 
     mean: float
     low: float
@@ -39,17 +27,26 @@ class Interval:
         """Half the length of the interval."""
         return (self.high - self.low) / 2
 
+    @property
+    def error(self) -> float:
+        """The half width, or 0 if it is not finite: for error bars."""
+        return self.half_width if math.isfinite(self.half_width) else 0.0
+
+    def __neg__(self) -> "Interval":
+        """Return the interval of the negated values."""
+        return Interval(-self.mean, -self.high, -self.low, self.n)
+
     def __format__(self, specification: str) -> str:
-        """Write the mean and the interval, each by a format such as ``+.2f``: ``+0.31 (+0.20 to +0.42)``."""
+        """Format mean and interval, each with a specification such as ``+.2f``: ``+0.31 (+0.20 to +0.42)``."""
         mean, low, high = (format(value, specification) for value in (self.mean, self.low, self.high))
         return f"{mean} ({low} to {high})" if math.isfinite(self.half_width) else f"{mean} (one seed, no interval)"
 
 
 def mean_of(values: Mapping[int, float] | Iterable[float]) -> Interval:
-    r"""Average values, by seed or in a row.
+    r"""Average values (by seed, or a sequence) with Student's interval :math:`\bar x \pm t_{0.975, n-1}\, s / \sqrt n`.
 
-    The interval is Student's, :math:`\bar x \pm t_{0.975, n-1}\, s / \sqrt n`, which supposes that the values are
-    distributed normally, or nearly so ("Student", "The Probable Error of a Mean", Biometrika 1908).
+    It assumes that the values are close to normally distributed ("Student", "The Probable Error of a Mean", Biometrika
+    1908).
 
     Raises
     ------
@@ -59,7 +56,7 @@ def mean_of(values: Mapping[int, float] | Iterable[float]) -> Interval:
     numbers = np.array(list(values.values() if isinstance(values, Mapping) else values), dtype=np.float64)
     n = numbers.size
     if not n:
-        raise ParameterError("interval: no value to average: check the settings that results are chosen by")
+        raise ParameterError("interval: no value to average: check the settings that select the results")
     mean = float(numbers.mean())
     if math.isnan(mean):
         return Interval(math.nan, math.nan, math.nan, n)
@@ -69,23 +66,34 @@ def mean_of(values: Mapping[int, float] | Iterable[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def difference_of(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
-    """Average the differences ``first - second`` of the same seed, which cancels what the seed does to both.
+def subtract(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    """Return ``first - second`` for each seed.
 
     Raises
     ------
     ParameterError
-        The seeds differ, or there is none.
+        The seeds differ.
     """
     if first.keys() != second.keys():
         raise ParameterError(f"interval: seeds {sorted(first)} and {sorted(second)}: run both arms with the same seeds")
-    return mean_of({seed: first[seed] - second[seed] for seed in first})
+    return {seed: first[seed] - second[seed] for seed in first}
+
+
+def difference_of(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
+    """Average the paired differences ``first - second``: effects of the seed on both cancel."""
+    return mean_of(subtract(first, second))
 
 
 def judge(effect: Interval) -> Verdict:
-    """Judge a claim by an effect that is positive if the claim holds: by the side of zero that the interval is on."""
+    """Judge a claim by an effect that is positive if the claim holds: which side of zero the interval lies on."""
     if effect.low > 0:
         return Verdict.SUPPORTS
     if effect.high < 0:
         return Verdict.CONTRADICTS
-    return Verdict.CANNOT_TELL
+    return Verdict.INCONCLUSIVE
+
+
+def join_with_and(parts: Iterable[str]) -> str:
+    """Join two or more phrases: ``a, b and c``."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}"

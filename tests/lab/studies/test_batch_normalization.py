@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.plotting import applied
-from pellucid.lab.studies.batch_normalization import STUDY, _scales
-from pellucid.lab.studies.batch_normalization_modes import TILE_PX, compare_modes
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import style_context
+from pellucid.lab.studies.batch_normalization import STUDY, TILE_PX, activation_scales, compare_modes
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.lab.training import small_recipe
 from pellucid.training.module import DenoisingModule
@@ -49,7 +48,7 @@ def made_up(*, error=1e-15, span=10.0, gain=0.5, cost=3.0, hidden=2.0, spread=0.
 
 
 def finding(results, start):
-    return next(one for one in STUDY.find(results) if one.text.startswith(start))
+    return next(one for one in STUDY.findings(results) if one.text.startswith(start))
 
 
 def test_identity():
@@ -60,7 +59,7 @@ def test_identity():
 
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
-@pytest.mark.parametrize(("span", "verdict"), [(10.0, Verdict.SUPPORTS), (1.0, Verdict.CANNOT_TELL)])
+@pytest.mark.parametrize(("span", "verdict"), [(10.0, Verdict.SUPPORTS), (1.0, Verdict.INCONCLUSIVE)])
 def test_scales(blocks, span, verdict):
     assert finding(made_up(span=span), f"With {blocks} blocks").verdict is verdict
 
@@ -78,7 +77,7 @@ def test_scales_that_grow_contradict():
     [
         (0.5, 0.02, Verdict.SUPPORTS),
         (-0.5, 0.02, Verdict.CONTRADICTS),
-        (0.0, 5.0, Verdict.CANNOT_TELL),
+        (0.0, 5.0, Verdict.INCONCLUSIVE),
     ],
 )
 def test_quality(gain, spread, verdict):
@@ -92,24 +91,24 @@ def test_quality(gain, spread, verdict):
     [
         (3.0, 0.02, Verdict.SUPPORTS),
         (-3.0, 0.02, Verdict.CONTRADICTS),
-        (0.0, 5.0, Verdict.CANNOT_TELL),
+        (0.0, 5.0, Verdict.INCONCLUSIVE),
     ],
 )
 def test_wrong_mode(cost, spread, verdict):
-    assert finding(made_up(cost=cost, spread=spread), "The landmine").verdict is verdict
+    assert finding(made_up(cost=cost, spread=spread), "The wrong mode").verdict is verdict
 
 
-def test_batch_size_is_told_both_ways():
-    assert "still sees" in finding(made_up(cost=3, hidden=2), "Larger batches").text
-    assert "may not see" in finding(made_up(cost=3, hidden=3), "Larger batches").text
+def test_batch_size():
+    assert "still detects" in finding(made_up(cost=3, hidden=2), "Larger batches").text
+    assert "may not detect" in finding(made_up(cost=3, hidden=3), "Larger batches").text
     assert finding(made_up(cost=3, hidden=-1), "Larger batches may not hide it").verdict is None
 
 
 def test_figures_and_table():
     results = made_up()
-    with applied():
-        assert set(STUDY.draw(results)) == {"scales", "training", "wrong-mode", "windows"}
-    table = STUDY.tabulate(results)
+    with style_context():
+        assert set(STUDY.figures(results)) == {"scales", "training", "wrong-mode", "windows"}
+    table = STUDY.table(results)
     assert {len(row) for row in table.rows} == {len(table.head)}
     assert len(table.rows) == 4
 
@@ -131,7 +130,7 @@ def test_scales_are_those_of_the_layers_inputs():
     rng = torch.Generator().manual_seed(0)
     batch = {"noisy": torch.rand(2, 3, 16, 16, generator=rng), "cond_sigma": torch.full((2, 1, 16, 16), 0.1)}
     before = copy.deepcopy(module.state_dict())
-    scales = _scales(module.network, batch)
+    scales = activation_scales(module.network, batch)
     assert len(scales) == 5
     # After batch normalization and a rectifier, about half of a unit variance is left.
     assert scales[1] == pytest.approx(0.5**0.5, rel=0.15)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pellucid.lab import plotting
-from pellucid.lab.pictures import Photographs
+from pellucid.lab import plots
+from pellucid.lab.photographs import Photographs
 from pellucid.lab.studies.input_scale import STUDY
 from pellucid.lab.study import Effort, Result, Results, Verdict
 
@@ -29,7 +29,7 @@ def made_up(finals, *, spread=0.02, early=20.0, n_seeds=3, best=0.0015, elsewher
 
 
 def finding(results, words):
-    return next(one for one in STUDY.find(results) if words in one.text)
+    return next(one for one in STUDY.findings(results) if words in one.text)
 
 
 @pytest.mark.parametrize(
@@ -37,22 +37,22 @@ def finding(results, words):
     [
         (27.0, Verdict.SUPPORTS, "raise"),
         (29.0, Verdict.CONTRADICTS, "lower"),
-        (28.0, Verdict.CANNOT_TELL, "may or may not change"),
+        (28.0, Verdict.INCONCLUSIVE, "may or may not change"),
     ],
 )
 def test_the_sentence_follows_the_gain(unit, verdict, verb):
     found = finding(made_up({SCALED: 28.0, UNIT: unit, BYTES: 20.0}), "against an input of 0 to 1")
     assert found.verdict is verdict
-    assert f"deviation {verb} the PSNR: {28 - unit:+.2f} (" in found.text
-    assert "at the best of 4 rates" in found.text
+    assert f"deviation {verb} the validation PSNR: {28 - unit:+.2f} (" in found.text
+    assert "at the best of 4 learning rates" in found.text
 
 
 @pytest.mark.parametrize(
     ("ahead", "verdict", "words"),
     [
-        (1.0, Verdict.SUPPORTS, "learn sooner"),
-        (-1.0, Verdict.CONTRADICTS, "learn later"),
-        (0.0, Verdict.CANNOT_TELL, "are not seen to learn"),
+        (1.0, Verdict.SUPPORTS, "learns faster"),
+        (-1.0, Verdict.CONTRADICTS, "learns more slowly"),
+        (0.0, Verdict.INCONCLUSIVE, "neither faster nor more slowly"),
     ],
 )
 def test_learning_sooner_is_judged_apart(ahead, verdict, words):
@@ -66,7 +66,7 @@ def test_learning_sooner_is_judged_apart(ahead, verdict, words):
 
 def test_one_seed_cannot_tell():
     results = made_up({SCALED: 28.0, UNIT: 20.0, BYTES: 20.0}, n_seeds=1)
-    assert {found.verdict for found in STUDY.find(results)} == {Verdict.CANNOT_TELL, None}
+    assert {found.verdict for found in STUDY.findings(results)} == {Verdict.INCONCLUSIVE, None}
 
 
 def test_each_scale_is_taken_at_its_best_rate():
@@ -74,18 +74,18 @@ def test_each_scale_is_taken_at_its_best_rate():
     for result in results.where(scale=UNIT, rate=0.015):
         result.measured["final"] = 30.0
     assert finding(results, "against an input of 0 to 1").verdict is Verdict.CONTRADICTS
-    assert "lowest or the highest tried" in finding(results, "best and the worst").text
+    assert "lowest or highest tested" in finding(results, "best and the worst").text
 
 
 def test_a_rate_that_breaks_training_is_not_chosen_and_is_told():
     results = made_up({SCALED: 28.0, UNIT: 27.0, BYTES: 20.0})
     results.where(scale=UNIT, rate=0.015).all[0].measured["final"] = None
-    found = STUDY.find(results)
+    found = STUDY.findings(results)
     assert finding(results, "against an input of 0 to 1").verdict is Verdict.SUPPORTS
-    assert f"training breaks down at some rate with {UNIT}" in finding(results, "best and the worst").text
-    assert "lowest or the highest tried" not in finding(results, "best and the worst").text
+    assert f"training diverges at some learning rate with {UNIT}" in finding(results, "best and the worst").text
+    assert "lowest or highest tested" not in finding(results, "best and the worst").text
     assert not any("nan" in one.text for one in found)
-    assert all("nan" not in cell for row in STUDY.tabulate(results).rows for cell in row)
+    assert all("nan" not in cell for row in STUDY.table(results).rows for cell in row)
 
 
 def test_the_first_layer_is_given_what_the_arm_says(photographs):
@@ -105,7 +105,7 @@ def test_the_first_layer_is_given_what_the_arm_says(photographs):
 
 
 def test_the_figure_tells_its_rates():
-    with plotting.applied():
-        (drawing,) = STUDY.draw(made_up({SCALED: 28.0, UNIT: 27.0, BYTES: 20.0}, n_seeds=1)).values()
-    assert "0.0015 for 0 to 255" in drawing.caption
-    assert "1 seed " in drawing.caption
+    with plots.style_context():
+        (figure,) = STUDY.figures(made_up({SCALED: 28.0, UNIT: 27.0, BYTES: 20.0}, n_seeds=1)).values()
+    assert "0.0015 for 0 to 255" in figure.caption
+    assert "1 seed " in figure.caption

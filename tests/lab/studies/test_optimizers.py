@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.plotting import applied
-from pellucid.lab.studies.optimizers import STUDY, _mean_between, _quality
-from pellucid.lab.studies.optimizers_figures import chosen
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import style_context
+from pellucid.lab.studies.optimizers import STUDY, best_runs, mean_between, psnr_or_nan
 from pellucid.lab.study import Effort, Result, Results, Verdict
 
 
@@ -38,7 +37,7 @@ def made_up(*, spread=0.0, effort=Effort.FULL, **by_optimizer):
 
 
 def finding(results, start):
-    return next(one for one in STUDY.find(results) if one.text.startswith(start))
+    return next(one for one in STUDY.findings(results) if one.text.startswith(start))
 
 
 def test_every_optimizer_has_the_same_number_of_rates():
@@ -51,25 +50,25 @@ def test_every_optimizer_has_the_same_number_of_rates():
     assert len(arms) == 5 * 4 * 3
 
 
-def test_the_rate_of_the_lowest_training_loss_is_chosen():
+def test_the_rate_of_the_lowest_training_loss_is_best_runs():
     results = made_up()
-    assert {r.all[0].arm.settings["factor"] for r in chosen(results).values()} == {1.0}
-    assert all(len(r.all) == 3 for r in chosen(results).values())
+    assert {r.all[0].arm.settings["factor"] for r in best_runs(results).values()} == {1.0}
+    assert all(len(r.all) == 3 for r in best_runs(results).values())
     for result in results.where(optimizer="sgd", factor=0.3):
         result.measured["final"] = 0.01
-    assert chosen(results)["sgd"].all[0].arm.settings["factor"] == 0.3
+    assert best_runs(results)["sgd"].all[0].arm.settings["factor"] == 0.3
     results.where(optimizer="sgd", factor=0.3).all[0].measured["final"] = None
-    assert chosen(results)["sgd"].all[0].arm.settings["factor"] == 1.0
+    assert best_runs(results)["sgd"].all[0].arm.settings["factor"] == 1.0
 
 
 def test_the_choice_is_told():
     results = made_up()
-    inside = finding(results, "Of 4 rates each")
+    inside = finding(results, "Of 4 learning rates each")
     assert "inside the grid for all" in inside.text
     assert "45 of 60 runs diverged" in inside.text
     for result in results.where(optimizer="adam", factor=3.0):
         result.measured["final"] = 0.001
-    assert "at the edge of the grid for Adam" in finding(results, "Of 4 rates each").text
+    assert "at the edge of the grid for Adam" in finding(results, "Of 4 learning rates each").text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_the_choice_is_told():
     [
         (0.05, 0.001, Verdict.SUPPORTS),
         (0.07, 0.001, Verdict.CONTRADICTS),
-        (0.06, 0.1, Verdict.CANNOT_TELL),
+        (0.06, 0.1, Verdict.INCONCLUSIVE),
     ],
 )
 def test_fast_descent(early, spread, verdict):
@@ -87,7 +86,7 @@ def test_fast_descent(early, spread, verdict):
 def test_fast_descent_is_measured_against_the_best_of_the_others():
     results = made_up(adam=OTHERS | {"early": 0.05}, momentum=OTHERS | {"early": 0.04})
     found = finding(results, "Fast descent")
-    assert "The best of the others then is momentum, at 0.0400" in found.text
+    assert "The best other optimizer is momentum with 0.0400" in found.text
     assert found.verdict is Verdict.CONTRADICTS
 
 
@@ -95,7 +94,7 @@ def test_slow():
     results = made_up(adam=OTHERS | {"final": 0.04}, spread=0.001)
     n_steps = results.all[0].arm.settings["n_steps"]
     found = finding(results, "SGD is slow")
-    n_steps_of_adam = re.search(r"Adam has come there after ([\d,]+)", found.text)
+    n_steps_of_adam = re.search(r"Adam reaches it after ([\d,]+)", found.text)
     assert n_steps_of_adam
     # From 0.1 to 0.04 on a straight line, 0.05 is passed after five sixths of the way.
     assert int(n_steps_of_adam[1].replace(",", "")) == pytest.approx(5 / 6 * n_steps, rel=0.03)
@@ -104,7 +103,7 @@ def test_slow():
 
 def test_not_slow():
     found = finding(made_up(adam=OTHERS | {"final": 0.06}, spread=0.001), "SGD is slow")
-    assert "does not come there" in found.text
+    assert "never reaches it" in found.text
     assert found.verdict is Verdict.CONTRADICTS
 
 
@@ -114,7 +113,7 @@ def test_not_slow():
         (29.0, 0.0, Verdict.SUPPORTS),
         (27.9, 0.0, Verdict.SUPPORTS),
         (27.5, 0.0, Verdict.CONTRADICTS),
-        (28.0, 0.1, Verdict.CANNOT_TELL),
+        (28.0, 0.1, Verdict.INCONCLUSIVE),
     ],
 )
 def test_quite_good(psnr, spread, verdict):
@@ -126,9 +125,9 @@ def test_quite_good(psnr, spread, verdict):
     [
         (28.0, 23.0, 0.0001, Verdict.SUPPORTS),
         # Loses more, but is still better: SGD had less to lose.
-        (30.0, 25.0, 0.0001, Verdict.CANNOT_TELL),
+        (30.0, 25.0, 0.0001, Verdict.INCONCLUSIVE),
         (28.0, 25.0, 0.0001, Verdict.CONTRADICTS),
-        (28.0, 24.0, 0.1, Verdict.CANNOT_TELL),
+        (28.0, 24.0, 0.1, Verdict.INCONCLUSIVE),
     ],
 )
 def test_robust(psnr, shifted, spread, verdict):
@@ -140,21 +139,21 @@ def test_figures_and_table():
     results = made_up()
     for result in results.where(factor=3.0):
         result.measured["final"] = None
-    with applied():
-        assert set(STUDY.draw(results)) == {"descent", "rates", "quality"}
-    table = STUDY.tabulate(results)
+    with style_context():
+        assert set(STUDY.figures(results)) == {"descent", "rates", "quality"}
+    table = STUDY.table(results)
     assert {len(row) for row in table.rows} == {len(table.head)}
     assert table.rows[-1][:2] == ["Adam", "0.003"]
 
 
 def test_one_seed_makes_no_verdict():
     results = Results([result for result in made_up() if result.arm.seed == 0])
-    assert {found.verdict for found in STUDY.find(results)} <= {None, Verdict.CANNOT_TELL}
+    assert {found.verdict for found in STUDY.findings(results)} <= {None, Verdict.INCONCLUSIVE}
 
 
 def test_a_share_of_the_run():
-    assert _mean_between(np.arange(80.0), 0.1, 0.2) == np.arange(8, 16).mean()
-    assert _mean_between(np.arange(80.0), 0.9, 1.0) == np.arange(72, 80).mean()
+    assert mean_between(np.arange(80.0), 0.1, 0.2) == np.arange(8, 16).mean()
+    assert mean_between(np.arange(80.0), 0.9, 1.0) == np.arange(72, 80).mean()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -166,10 +165,10 @@ def test_a_training_is_measured(photographs, optimizer):
     assert measured["psnr"] > measured["shifted_psnr"] > 5
 
 
-def test_a_network_that_diverged_has_no_quality(photographs):
+def test_a_network_that_diverged_has_no_psnr(photographs):
     class Diverged(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.tensor([1.0, math.inf]))
 
-    assert math.isnan(_quality(Diverged(), photographs, 25, 25))
+    assert math.isnan(psnr_or_nan(Diverged(), photographs, 25, 25))

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.lab import plotting
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.studies.output_range import STUDY, _Gradients, _window
+from pellucid.lab import plots
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.studies.output_range import STUDY, GradientRecorder, contrast_crop
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.training.nn.heads import Clip, Sigmoid
 
@@ -49,7 +49,7 @@ def made_up(*, n_seeds=3, spread=0.01, start=None, **by_output):
 
 
 def findings(results, words):
-    return [one for one in STUDY.find(results) if words in one.text]
+    return [one for one in STUDY.findings(results) if words in one.text]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def findings(results, words):
     [
         (8.0, Verdict.SUPPORTS, "dB below that of a linear output"),
         (40.0, Verdict.CONTRADICTS, "dB above that of a linear output"),
-        (28.0, Verdict.CANNOT_TELL, "dB"),
+        (28.0, Verdict.INCONCLUSIVE, "dB"),
     ],
 )
 def test_the_clip_is_judged_from_each_start(psnr, verdict, words):
     results = made_up(start="bad", clip={"psnr": psnr, "zero_first": 1.0, "zero_last": 0.5, "zero_most": 1.0})
-    (good,), (bad,) = (findings(results, f"The clip from the {start} start") for start in ("good", "bad"))
+    (good,), (bad,) = (findings(results, f"Clip, {start} initialisation") for start in ("good", "bad"))
     assert bad.verdict is verdict
     assert words in bad.text
-    assert "100.0% of the values before it" in bad.text
-    assert "50.0% at the last (with any other map at most 4.0% at any step)" in bad.text
-    assert good.verdict is Verdict.CANNOT_TELL
+    assert "100.0% of its inputs" in bad.text
+    assert "50.0% at the last (with any other activation at most 4.0% at any step)" in bad.text
+    assert good.verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_the_clip_is_judged_from_each_start(psnr, verdict, words):
     [
         (0.2, 0.3, Verdict.SUPPORTS),
         (1.5, 1.6, Verdict.CONTRADICTS),
-        (0.2, 1.6, Verdict.CANNOT_TELL),
-        (0.2, 1.0, Verdict.CANNOT_TELL),
+        (0.2, 1.6, Verdict.INCONCLUSIVE),
+        (0.2, 1.0, Verdict.INCONCLUSIVE),
     ],
 )
 def test_both_squeezing_maps_must_have_weak_gradients(sigmoid, tanh, verdict):
@@ -90,21 +90,21 @@ def test_the_scaled_map_is_compared_with_the_plain_one(scaled, verdict):
     results = made_up(tanh={"reach": 0.5}, scaled_tanh={"reach": scaled})
     (found,) = findings(results, "With a(tanh(x) + b)")
     assert found.verdict is verdict
-    assert f"that less the one with tanh is {scaled - 0.5:+.2f} (" in found.text
+    assert f"the difference to tanh is {scaled - 0.5:+.2f} (" in found.text
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.01, Verdict.SUPPORTS), (0.4, Verdict.CONTRADICTS)])
 def test_the_penalty_is_judged_by_what_is_out_of_range(share, verdict):
     results = made_up(linear_penalty={"out_of_range": share}, scaled_tanh_penalty={"out_of_range": share})
-    (found,) = findings(results, "Out of range before")
+    (found,) = findings(results, "out of range before")
     assert found.verdict is verdict
-    assert f"10.0% without and {share:.1%} with it for the scaled tanh output" in found.text
+    assert f"10.0% without and {share:.1%} with the penalty for the scaled tanh output" in found.text
 
 
 @pytest.mark.parametrize(("psnr", "verdict"), [(29.0, Verdict.SUPPORTS), (27.0, Verdict.CONTRADICTS)])
 def test_the_mixture_is_compared_with_its_parts(psnr, verdict):
     results = made_up(spread=0.001, scaled_tanh_penalty={"psnr": psnr})
-    found = findings(results, "with the penalty ends with a PSNR")
+    found = findings(results, "with the penalty is")
     assert [one.verdict for one in found] == [verdict, verdict]
     assert ("above tanh" if psnr > 28 else "below tanh") in found[0].text
 
@@ -112,23 +112,23 @@ def test_the_mixture_is_compared_with_its_parts(psnr, verdict):
 def test_what_cannot_be_measured_is_said_so():
     nothing = {"psnr_white": None, "psnr_ends": None, "reach": None}
     results = made_up(linear=nothing, sigmoid=nothing, scaled_tanh=nothing)
-    assert not any("nan" in one.text for one in STUDY.find(results))
-    assert findings(results, "near black and white ends")[0].verdict is Verdict.CANNOT_TELL
-    row = next(row for row in STUDY.tabulate(results).rows if row[0] == "sigmoid")
+    assert not any("nan" in one.text for one in STUDY.findings(results))
+    assert findings(results, "pixels near black and white")[0].verdict is Verdict.INCONCLUSIVE
+    row = next(row for row in STUDY.table(results).rows if row[0] == "sigmoid")
     assert row[4] == "–"
 
 
 def test_one_seed_cannot_tell():
     results = made_up(n_seeds=1, clip={"psnr": 3.0})
-    assert {found.verdict for found in STUDY.find(results)} == {Verdict.CANNOT_TELL}
+    assert {found.verdict for found in STUDY.findings(results)} == {Verdict.INCONCLUSIVE}
 
 
 def test_all_figures_are_drawn_even_of_one_seed_and_what_is_far_is_written():
-    with plotting.applied():
-        drawings = STUDY.draw(made_up(n_seeds=1, start="bad", clip={"psnr": 7.84}, linear={"psnr_white": None}))
-    assert list(drawings) == ["maps", "training", "quality", "windows"]
-    assert "mean of 1 seed and" in drawings["training"].caption
-    overall, black, *_ = drawings["quality"].figure.axes
+    with plots.style_context():
+        figures = STUDY.figures(made_up(n_seeds=1, start="bad", clip={"psnr": 7.84}, linear={"psnr_white": None}))
+    assert list(figures) == ["maps", "training", "quality", "windows"]
+    assert "mean of 1 seed and" in figures["training"].caption
+    overall, black, *_ = figures["quality"].figure.axes
     assert [text.get_text() for text in overall.texts] == ["◂ 7.8"]
     assert overall.get_xlim()[0] > 20
     assert not black.texts
@@ -161,14 +161,14 @@ def test_a_linear_output_that_starts_outside_gets_its_gradient(photographs):
 @pytest.mark.parametrize(("layer", "reach"), [(Clip(), 0.0), (Sigmoid(), 0.5)])
 def test_reach_is_the_gradient_at_the_ends_relative_to_elsewhere(layer, reach):
     """Half of all samples are black, and their values lie where the map is flatter than at its middle."""
-    gradients = _Gradients(near=0.05)
+    gradients = GradientRecorder(near=0.05)
     flat = -1.0 if reach == 0 else np.log(3 - 2 * np.sqrt(2))  # f(1 - f) is 1/8 there
     values = torch.tensor([flat, layer.middle], dtype=torch.float64, requires_grad=True)
     layer.register_forward_pre_hook(gradients.keep)
     layer(values * 1).sum().backward()
     with torch.no_grad():
         layer(values)  # a measurement on the way, which is to be ignored
-    gradients.note({"clean": torch.tensor([0.0, 0.5])})
+    gradients.record({"clean": torch.tensor([0.0, 0.5])})
     assert gradients.reach() == pytest.approx(reach)
     assert gradients.zero == [0.5 if reach == 0 else 0.0]
 
@@ -178,14 +178,14 @@ def test_the_window_has_both_black_and_white():
     image = gray.copy()
     image[:48, :48] = 0  # black alone
     image[48:72, 64:112], image[72:96, 64:112] = 0, 1
-    assert _window([gray, image], 0.05) == (1, slice(48, 96), slice(64, 112))
+    assert contrast_crop([gray, image], 0.05) == (1, slice(48, 96), slice(64, 112))
 
 
 @given(height=st.integers(48, 130), width=st.integers(48, 130))
 @settings(max_examples=15, deadline=None)
 def test_the_window_lies_inside(height, width):
     image = np.random.default_rng(height * width).random((height, width, 3), np.float32)
-    _, rows, columns = _window([image], 0.05)
+    _, rows, columns = contrast_crop([image], 0.05)
     assert image[rows, columns].shape == (48, 48, 3)
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.plotting import applied
-from pellucid.lab.studies.residual_connections import STUDY, _blocks, _gradient_norms
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import style_context
+from pellucid.lab.studies.residual_connections import STUDY, encoder_blocks, gradient_norms
 from pellucid.lab.study import Effort, Result, Results, Verdict
 from pellucid.lab.training import small_recipe
 from pellucid.training.datasets import patch_sampler
@@ -31,7 +31,7 @@ def made_up(*, plain_share=1e-6, residual_share=1.0, he_share=0.5, gain=0.0, spr
 
 
 def finding(results, start):
-    return next(one for one in STUDY.find(results) if one.text.startswith(start))
+    return next(one for one in STUDY.findings(results) if one.text.startswith(start))
 
 
 @pytest.mark.parametrize(
@@ -40,22 +40,22 @@ def finding(results, start):
         ({}, Verdict.SUPPORTS),
         ({"plain_share": 1.0, "residual_share": 1e-4}, Verdict.CONTRADICTS),
         ({"plain_share": 1e5}, Verdict.SUPPORTS),
-        ({"plain_share": 1.0}, Verdict.CANNOT_TELL),
+        ({"plain_share": 1.0}, Verdict.INCONCLUSIVE),
     ],
 )
 def test_the_gradient_decides(shares, verdict):
-    assert finding(made_up(**shares), "At the start").verdict is verdict
+    assert finding(made_up(**shares), "At initialisation").verdict is verdict
 
 
 def test_what_arrives_is_told():
-    text = finding(made_up(plain_share=1e-6), "At the start").text
-    assert "behind 4 blocks, the first block's gradient is 1e-06 of the last one's" in text
+    text = finding(made_up(plain_share=1e-6), "At initialisation").text
+    assert "with 4 blocks, the first block's gradient is 1e-06 of the last one's" in text
     assert "and 1.01 in the residual one" in text
 
 
-def test_the_start_of_he_gets_its_own_sentence():
-    assert finding(made_up(he_share=1e-3), "It is not the start alone").verdict is Verdict.SUPPORTS
-    assert finding(made_up(he_share=1.0), "The start matters").verdict is Verdict.CANNOT_TELL
+def test_he_initialisation():
+    assert finding(made_up(he_share=1e-3), "Initialisation alone").verdict is Verdict.SUPPORTS
+    assert finding(made_up(he_share=1.0), "Initialisation matters").verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("start", ["After training", "A projection"])
@@ -64,7 +64,7 @@ def test_the_start_of_he_gets_its_own_sentence():
     [
         (0.5, 0.02, Verdict.SUPPORTS),
         (-0.5, 0.02, Verdict.CONTRADICTS),
-        (0.0, 5.0, Verdict.CANNOT_TELL),
+        (0.0, 5.0, Verdict.INCONCLUSIVE),
     ],
 )
 def test_quality_decides(start, gain, spread, verdict):
@@ -74,15 +74,15 @@ def test_quality_decides(start, gain, spread, verdict):
 def test_depth_is_compared_with_depth():
     better, worse = (finding(made_up(deep_gain=gain), "Going from 2 blocks to 4") for gain in (0.3, -0.3))
     assert (better.verdict, worse.verdict) == (Verdict.SUPPORTS, Verdict.CONTRADICTS)
-    assert "make depth worth +0.30" in better.text
-    assert finding(made_up(), "Going").verdict is Verdict.CANNOT_TELL
+    assert "increase the gain from depth by +0.30" in better.text
+    assert finding(made_up(), "Going").verdict is Verdict.INCONCLUSIVE
 
 
 def test_figures_and_table():
     results = made_up()
-    with applied():
-        assert set(STUDY.draw(results)) == {"gradient", "training", "quality", "projection"}
-    table = STUDY.tabulate(results)
+    with style_context():
+        assert set(STUDY.figures(results)) == {"gradient", "training", "quality", "projection"}
+    table = STUDY.table(results)
     assert [row[:3] for row in table.rows] == [
         ["one level", "2", "1e-06"],
         ["one level", "4", "1e-06"],
@@ -101,8 +101,8 @@ def test_norms_are_those_of_autograd(photographs):
     torch.manual_seed(1)
     module = DenoisingModule(recipe)
     batch = patch_sampler(photographs.train, recipe).batch(0, 2)
-    norms = _gradient_norms(module, batch)
-    assert len(norms) == len(_blocks(module)) == 3
+    norms = gradient_norms(module, batch)
+    assert len(norms) == len(encoder_blocks(module)) == 3
     # By hand: the gradient at the last block's output is what the tail hands back.
     network, outputs = module.network, []
     network.encoder[0].register_forward_hook(lambda _, __, output: outputs.append(output))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, LIMITS, MIDDLE, UPPER, settle
+from pellucid.inference.noise_map import AVERAGED, BY_CHANCE, LIMITS, MIDDLE, UPPER, smooth_window
 from pellucid.training.nn.noise_estimator import (
     CAMERA_QUANTILE,
     CELL_PX,
@@ -111,7 +111,7 @@ def test_smooth_patches_is_close_to_inference(n_channels: int, share: float) -> 
     small = cells[0].repeat(AVERAGED, 0).repeat(AVERAGED, 1)
     seen = np.stack([small, np.full_like(small, 1)], axis=2)
     whole = slice(0, len(small))
-    later = settle(seen, limit=LIMITS[n_channels], kept=(whole, whole))
+    later = smooth_window(seen, limit=LIMITS[n_channels], kept=(whole, whole))
     assert told.shape == (1, 1, 60 * CELL, 60 * CELL)
     assert float(told.max()) == float(told.min())
     assert float(told[0, 0, 0, 0]) == pytest.approx(float(later.mean()), abs=0.002)

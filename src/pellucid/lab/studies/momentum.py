@@ -1,27 +1,33 @@
-"""Study: momentum smooths the path, delays the effect of a new rate, and makes weight decay a choice.
-
-The figures are in `momentum_figures`. See `lab.study`; no photographs are needed.
-"""
+"""Study: momentum damps oscillations, delays a change of the learning rate, and interacts with weight decay."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pellucid.lab.pictures import Photographs
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import GRAY, line_style, new_figure, plain_numbers
+from pellucid.lab.quadratic import (
+    TOLERANCE,
+    BuildOptimizer,
+    Quadratic,
+    descend,
+    draw_descent,
+    sign_changes,
+    steps_to_converge,
+)
 from pellucid.lab.statistics import difference_of, judge, mean_of
-from pellucid.lab.studies.momentum_figures import draw
-from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
-from pellucid.lab.valley import Build, Valley, descend, sign_changes, steps_to_arrive
+from pellucid.lab.studies.gradient_descent import convergence_table
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, Study, Verdict
 from pellucid.training.optim import Momentum
 
 _PATH = {"part": "path", "eps": 0.02, "rate": 1.9, "n_steps": 60}
 _NOISE = {"part": "noise", "eps": 0.02, "effective_rate": 0.5, "noise": 0.3}
-#: The new rate is a tenth of the old one, as in many schedules.
+#: The learning rate falls to a tenth, as in many schedules.
 _CHANGE = {"part": "rate change", "factor": 0.1}
 _DECAY = {"part": "weight decay", "rate": 0.01, "decay": 1e-4, "decay_with_loss": 0.5}
-#: As for the study of gradient descent.
+#: See the study of gradient descent.
 _ROUNDING = 1e-12
 
 
@@ -54,35 +60,37 @@ def _run(arm: Arm, _: Photographs) -> Measured:
 
 
 def _run_path(arm: Arm) -> Measured:
-    """Go down from a random start by the lecture's form, and by torch's."""
+    """Minimise from a random start with the lecture's form and with PyTorch's."""
     rate, mu, n_steps = (arm.settings[key] for key in ("rate", "momentum", "n_steps"))
     tilt = np.random.default_rng(arm.seed).uniform(0.15, 0.35)
-    start, valley = np.array([-math.cos(tilt), math.sin(tilt)]), Valley((arm.settings["eps"],))
-    path = descend(valley, start, _lecture(rate, mu), n_steps)[:, 0]
-    torchs = descend(valley, start, _torch(rate, mu), n_steps)[:, 0]
-    return {"path": path, "error": np.abs(path - torchs).max(), "sign_changes": sign_changes(path[:, 1])}
+    start, function = np.array([-math.cos(tilt), math.sin(tilt)]), Quadratic((arm.settings["eps"],))
+    path = descend(function, start, _lecture(rate, mu), n_steps)[:, 0]
+    pytorch = descend(function, start, _torch(rate, mu), n_steps)[:, 0]
+    return {"path": path, "error": np.abs(path - pytorch).max(), "sign_changes": sign_changes(path[:, 1])}
 
 
 def _run_noise(arm: Arm) -> Measured:
-    """Go down with noise on the gradient, at a rate that follows a steady gradient as fast, whatever the momentum."""
+    """Minimise with noisy gradients, at an effective learning rate that does not depend on the momentum."""
     mu, n_steps = arm.settings["momentum"], arm.settings["n_steps"]
     noise = arm.settings["noise"] * np.random.default_rng(arm.seed).standard_normal((n_steps, 2))
     rate = arm.settings["effective_rate"] * (1 - mu)
-    path = descend(Valley((arm.settings["eps"],)), np.array([-1.0, 0.5]), _lecture(rate, mu), n_steps, noise=noise)
+    path = descend(Quadratic((arm.settings["eps"],)), np.array([-1.0, 0.5]), _lecture(rate, mu), n_steps, noise=noise)
     across = path[:, 0, 1]
     return {"y": across, "turns": sign_changes(np.diff(across)), "spread": across[n_steps // 2 :].std()}
 
 
 def _run_sweep(arm: Arm) -> Measured:
-    """Count the steps until arrival in valleys of several shapes."""
+    """Count the steps to convergence for several condition numbers."""
     build = _lecture(arm.settings["rate"], arm.settings["momentum"])
     start = np.array([-1.0, 1.0]) / math.sqrt(2)
-    path = descend(Valley(tuple(arm.settings["eps"])), start, build, arm.settings["n_steps"], until_arrived=True)
-    return {"steps": steps_to_arrive(path)}
+    path = descend(
+        Quadratic(tuple(arm.settings["eps"])), start, build, arm.settings["n_steps"], stop_when_converged=True
+    )
+    return {"steps": steps_to_converge(path)}
 
 
 def _run_rate_change(arm: Arm) -> Measured:
-    """Follow a steady gradient until the steps are steady, then change the rate and measure each step."""
+    """Follow a constant gradient until the step length is constant, then change the rate and measure each step."""
     mu, factor, n_steps = (arm.settings[key] for key in ("momentum", "factor", "n_steps"))
     n_before = math.ceil(40 / (1 - mu))
     steps = {
@@ -92,7 +100,7 @@ def _run_rate_change(arm: Arm) -> Measured:
     return {**steps, **{f"delay_{name}": _delay(lengths, factor) for name, lengths in steps.items()}}
 
 
-def _lengths(build: Build, n_before: int, factor: float, n_after: int) -> list[float]:
+def _lengths(build: BuildOptimizer, n_before: int, factor: float, n_after: int) -> list[float]:
     point = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimizer, positions = build([point]), []
     for step in range(n_before + n_after + 1):
@@ -106,53 +114,173 @@ def _lengths(build: Build, n_before: int, factor: float, n_after: int) -> list[f
 
 
 def _delay(lengths: list[float], factor: float) -> int | None:
-    """Count the steps until the share 1 - 1/e of the change, from length 1 to `factor`, is made."""
+    """Count the steps until 1 - 1/e of the change, from length 1 to `factor`, has happened."""
     threshold = factor + (1 - factor) / math.e
     return next((k for k, length in enumerate(lengths, start=1) if length <= threshold * (1 + 1e-9)), None)
 
 
 def _run_weight_decay(arm: Arm) -> Measured:
-    """Decay a weight that has no gradient, and find where a weight that the loss wants at 1 comes to rest."""
+    """Measure the decay of a weight without gradient, and the equilibrium of a weight whose loss is minimal at 1."""
     rate, mu, decay, n_steps = (arm.settings[key] for key in ("rate", "momentum", "decay", "n_steps"))
     measured: dict[str, float] = {}
     for name, build in (("decoupled", _lecture), ("coupled", _torch)):
-        free = _positions(build(rate, mu, decay), n_steps, wanted=None)
+        free = _positions(build(rate, mu, decay), n_steps, target=None)
         shrunk = math.log(free[n_steps // 2] / free[n_steps]) / (n_steps - n_steps // 2)
         measured[f"{name}_speed"] = shrunk / (rate * decay)
-        pulled = _positions(build(rate, mu, arm.settings["decay_with_loss"]), n_steps, wanted=1.0)
+        pulled = _positions(build(rate, mu, arm.settings["decay_with_loss"]), n_steps, target=1.0)
         measured[f"{name}_rest"] = pulled[-1]
     return measured
 
 
-def _positions(build: Build, n_steps: int, *, wanted: float | None) -> list[float]:
-    """Move one weight from 1 under the loss (weight - wanted)^2 / 2, or none."""
+def _positions(build: BuildOptimizer, n_steps: int, *, target: float | None) -> list[float]:
+    """Train one weight, from 1, on the loss (weight - target)^2 / 2, or on none."""
     weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
     optimizer, positions = build([weight]), [1.0]
     for _ in range(n_steps):
-        weight.grad = torch.zeros_like(weight) if wanted is None else weight.detach() - wanted
+        weight.grad = torch.zeros_like(weight) if target is None else weight.detach() - target
         optimizer.step()
         positions.append(float(weight.detach()))
     return positions
 
 
-def _lecture(rate: float, mu: float, weight_decay: float = 0.0) -> Build:
+def _lecture(rate: float, mu: float, weight_decay: float = 0.0) -> BuildOptimizer:
     return lambda points: Momentum(points, lr=rate, momentum=mu, weight_decay=weight_decay)
 
 
-def _torch(rate: float, mu: float, weight_decay: float = 0.0) -> Build:
+def _torch(rate: float, mu: float, weight_decay: float = 0.0) -> BuildOptimizer:
     return lambda points: torch.optim.SGD(points, lr=rate, momentum=mu, weight_decay=weight_decay)
 
 
-def _find(results: Results) -> list[Finding]:
+def _figures(results: Results) -> dict[str, CaptionedFigure]:
+    return {
+        "paths": _draw_paths(results.where(part="path")),
+        "noise": _draw_noise(results.where(part="noise")),
+        "steps": _draw_sweep(results.where(part="sweep")),
+        "rate-change": _draw_rate_change(results.where(part="rate change")),
+        "weight-decay": _draw_weight_decay(results.where(part="weight decay")),
+    }
+
+
+def _draw_paths(paths: Results) -> CaptionedFigure:
+    momenta, settings = paths.values_of("momentum"), paths.settings
+    firsts = [paths.where(momentum=mu).first for mu in momenta]
+    everywhere = np.vstack([first.array("path") for first in firsts])
+    figure, panels = new_figure(len(momenta), 1, height_in=6.6, sharex=True, sharey=True)
+    for panel, mu, first in zip(panels, momenta, firsts, strict=True):
+        draw_descent(panel, Quadratic((settings["eps"],)), first.array("path"), view=everywhere)
+        panel.set_ylabel("y")
+        panel.set_title(f"μ = {mu:g}: the sign of y changes at {first['sign_changes']:.0%} of the steps", loc="left")
+    panels[-1].set_xlabel("x")
+    return CaptionedFigure(
+        figure,
+        f"The first {settings['n_steps']} steps with η = {settings['rate']} and ε = {settings['eps']}. Momentum adds "
+        "up the steps along the valley; too much of it overshoots the minimum (star) and oscillates.",
+    )
+
+
+def _draw_noise(noisy: Results) -> CaptionedFigure:
+    momenta, settings = noisy.values_of("momentum"), noisy.settings
+    figure, panels = new_figure(len(momenta), 1, height_in=3.8, sharex=True, sharey=True)
+    for index, (panel, mu) in enumerate(zip(panels, momenta, strict=True)):
+        first = noisy.where(momentum=mu).first
+        panel.plot(first.array("y")[:150], color=line_style(index)["color"], linewidth=1.3)
+        panel.set_title(f"μ = {mu:g}, η = {settings['effective_rate'] * (1 - mu):g}", loc="left")
+        panel.set_ylabel("y")
+    panels[-1].set_xlabel("step")
+    return CaptionedFigure(
+        figure,
+        "The position across the valley with independent noise on each gradient. Both runs have the same effective "
+        "learning rate, η/(1 − μ).",
+    )
+
+
+def _draw_sweep(sweep: Results) -> CaptionedFigure:
+    momenta, settings = np.array(sweep.values_of("momentum")), sweep.settings
+    steps = sweep.stack("steps")
+    figure, axes = new_figure(height_in=4.2)
+    fine = np.linspace(0, momenta.max(), 400)
+    for index, eps in enumerate(settings["eps"]):
+        style = line_style(index, marked=True)
+        axes.plot(fine, _predicted(fine, eps, settings["rate"]), color=style["color"], linewidth=1, alpha=0.5)
+        axes.plot(momenta, steps[:, index], label=f"ε = {eps:g}", **{**style, "linestyle": "none"})
+    axes.set(yscale="log", xlabel="momentum μ", ylabel=f"steps to {TOLERANCE:g} of the initial distance")
+    plain_numbers(axes.yaxis)
+    figure.legend(loc="outside right upper", reverse=True)  # in the order of the curves at the left
+    return CaptionedFigure(
+        figure,
+        f"Steps to convergence at η = {settings['rate']:g}. Markers are measured; lines follow from the eigenvalues of "
+        "one step. Where the lines coincide, the decay of the velocity alone limits convergence.",
+    )
+
+
+def _predicted(momenta: NDArray[np.float64], eps: float, rate: float) -> NDArray[np.float64]:
+    """Predict the steps to convergence from the largest eigenvalue of one step.
+
+    The position along an axis of curvature c obeys ``z^2 - (1 + mu - rate c) z + mu = 0`` (Polyak 1964).
+    """
+    radius = np.zeros_like(momenta)
+    for curvature in (eps, 1.0):
+        half = (1 + momenta - rate * curvature) / 2
+        root = np.sqrt((half**2 - momenta).astype(complex))
+        radius = np.maximum.reduce([radius, np.abs(half + root), np.abs(half - root)])
+    with np.errstate(divide="ignore"):
+        steps: NDArray[np.float64] = np.maximum(1, np.log(TOLERANCE) / np.log(radius))
+    return steps
+
+
+def _draw_rate_change(changes: Results) -> CaptionedFigure:
+    factor, n_shown = changes.settings["factor"], 60
+    figure, panels = new_figure(1, 2, sharey=True, width_ratios=(1, 1), height_in=3.4)
+    shown = [result for result in changes if result.arm.settings["momentum"] >= 0.5]
+    for panel, name, title in zip(panels, ("lecture", "torch"), ("the lecture's form", "PyTorch's form"), strict=True):
+        for index, result in enumerate(shown):
+            lengths = [1.0, *result.array(name)[:n_shown]]
+            panel.plot(
+                range(len(lengths)), lengths, label=f"μ = {result.arm.settings['momentum']:g}", **line_style(index)
+            )
+        panel.axhline(factor, color=GRAY, linewidth=1)
+        panel.set(title=title, xlabel="steps after the change", ylim=(0, 1.05))
+    panels[0].set_ylabel("step length")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(shown))
+    return CaptionedFigure(
+        figure,
+        f"Step length along a constant gradient after the learning rate fell to {factor:g} of its value (gray line). "
+        "In PyTorch's form the learning rate multiplies past gradients too.",
+    )
+
+
+def _draw_weight_decay(decays: Results) -> CaptionedFigure:
+    momenta = np.array(decays.values_of("momentum"))
+    memory = 1 / (1 - momenta)
+    figure, (speed, rest) = new_figure(1, 2, height_in=3.4)
+    for index, (name, label) in enumerate((("coupled", "L2 regularisation"), ("decoupled", "decoupled weight decay"))):
+        style = line_style(index, marked=True)
+        speed.plot(memory, [result[f"{name}_speed"] for result in decays], label=label, **style)
+        rest.plot(memory, [result[f"{name}_rest"] for result in decays], **style)
+    speed.set(xscale="log", yscale="log", title="decay rate, in units of ηλ")
+    rest.set(xscale="log", title="equilibrium of the weight")
+    plain_numbers(speed.yaxis)
+    for axes in (speed, rest):
+        plain_numbers(axes.xaxis)
+        axes.set_xlabel("memory of the velocity in steps, 1/(1 − μ)")
+    figure.legend(*speed.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return CaptionedFigure(
+        figure,
+        "Left: decay rate of a weight without gradient, with the decay added to the gradient (L2 regularisation) and "
+        "decoupled from it. Right: the equilibrium of loss and decay, for a loss whose minimum is at 1.",
+    )
+
+
+def _findings(results: Results) -> list[Finding]:
     return [
-        *_find_smoothing(results),
-        _find_speed(results.where(part="sweep")),
-        _find_delay(results.where(part="rate change")),
-        *_find_decay(results.where(part="weight decay")),
+        *_smoothing_findings(results),
+        _speed_finding(results.where(part="sweep")),
+        _delay_finding(results.where(part="rate change")),
+        *_decay_findings(results.where(part="weight decay")),
     ]
 
 
-def _find_smoothing(results: Results) -> list[Finding]:
+def _smoothing_findings(results: Results) -> list[Finding]:
     paths, noisy = results.where(part="path"), results.where(part="noise")
     error, most = max(float(result["error"]) for result in paths), max(paths.values_of("momentum"))
     plain, smooth = paths.by_seed("sign_changes", momentum=0.0), paths.by_seed("sign_changes", momentum=most)
@@ -160,107 +288,100 @@ def _find_smoothing(results: Results) -> list[Finding]:
     fewer, calmer = difference_of(plain, smooth), difference_of(turns, turns_smooth)
     return [
         Finding(
-            f"While the rate is constant, the lecture's form and torch's differ by at most {error:.0e}, which "
+            f"At a constant learning rate, the lecture's form and PyTorch's differ by at most {error:.0e}, which "
             f"{'is' if error < _ROUNDING else 'is not'} rounding (below {_ROUNDING:.0e})."
         ),
         Finding(
-            f"The zig-zag shrinks: at η = {paths.all[0].arm.settings['rate']} the gradient across changes its sign at "
-            f"{mean_of(plain).mean:.0%} of the steps without momentum and at {mean_of(smooth).mean:.0%} with "
-            f"μ = {most:g}, a difference of {fewer:.0%}.",
+            f"Zig-zags are damped: at η = {paths.settings['rate']} the gradient across the valley changes its sign at "
+            f"{mean_of(plain).mean:.0%} of the steps without momentum and at {mean_of(smooth).mean:.0%} with μ = "
+            f"{most:g}, a difference of {fewer:.0%}.",
             judge(fewer),
         ),
         Finding(
-            f"Noise is smoothed: with noisy gradients and equal speed along a steady one, {mean_of(turns).mean:.0%} of "
-            f"all steps turn back without momentum and {mean_of(turns_smooth).mean:.0%} with μ = {most:g}, a "
+            f"Noise is smoothed: with noisy gradients and equal effective learning rates, {mean_of(turns).mean:.0%} of "
+            f"all steps reverse direction without momentum and {mean_of(turns_smooth).mean:.0%} with μ = {most:g}, a "
             f"difference of {calmer:.0%}.",
             judge(calmer),
         ),
     ]
 
 
-def _find_speed(sweep: Results) -> Finding:
-    eps, momenta = sweep.all[0].arm.settings["eps"], sweep.values_of("momentum")
-    steps = np.stack([result.array("steps") for result in sweep])[:, -1]
+def _speed_finding(sweep: Results) -> Finding:
+    eps, momenta = sweep.settings["eps"], sweep.values_of("momentum")
+    steps = sweep.stack("steps")[:, -1]
     best, last = int(np.nanargmin(steps)), len(momenta) - 1
     return Finding(
-        f"In the valley of ε = {eps[-1]:g}, at η = 1, {_count(steps[0])} steps are needed without momentum and "
-        f"{_count(steps[best])} with μ = {momenta[best]:g}, the best of those tried; with μ = {momenta[last]:g} it is "
-        f"{_count(steps[last])}.",
+        f"Momentum accelerates: with ε = {eps[-1]:g} and η = 1, convergence takes {_count(steps[0])} steps without "
+        f"momentum and {_count(steps[best])} with μ = {momenta[best]:g}, the best value tested; with μ = "
+        f"{momenta[last]:g} it takes {_count(steps[last])}.",
         Verdict.SUPPORTS if best > 0 else Verdict.CONTRADICTS,
     )
 
 
-def _find_delay(changes: Results) -> Finding:
+def _delay_finding(changes: Results) -> Finding:
     momenta = np.array(changes.values_of("momentum"))
-    lecture, torchs = (np.array([result.array(f"delay_{name}") for result in changes]) for name in ("lecture", "torch"))
+    lecture, pytorch = (
+        np.array([result.array(f"delay_{name}") for result in changes]) for name in ("lecture", "torch")
+    )
     ratios = lecture * (1 - momenta)
-    told = ", ".join(f"{_count(k)} steps at μ = {mu:g}" for k, mu in zip(lecture[1:], momenta[1:], strict=True))
+    delays = ", ".join(f"{_count(k)} steps at μ = {mu:g}" for k, mu in zip(lecture[1:], momenta[1:], strict=True))
     return Finding(
-        f"A new rate shows late: in the lecture's form 1 − 1/e of its effect takes {told}, which is {ratios.min():.2f} "
-        f"to {ratios.max():.2f} times 1/(1 − μ). In torch's form it takes at most {_count(torchs.max())}.",
+        f"A change of the learning rate acts late: in the lecture's form 1 − 1/e of its effect takes {delays}, which "
+        f"is {ratios.min():.2f} to {ratios.max():.2f} times 1/(1 − μ). In PyTorch's form it takes at most "
+        f"{_count(pytorch.max())}.",
         Verdict.SUPPORTS if (lecture[1:] > 1).all() and np.all(np.diff(lecture) > 0) else Verdict.CONTRADICTS,
     )
 
 
-def _find_decay(decays: Results) -> list[Finding]:
+def _decay_findings(decays: Results) -> list[Finding]:
     momenta = decays.values_of("momentum")
     values = {
         f"{name}_{what}": np.array([float(result[f"{name}_{what}"]) for result in decays])
         for name in ("coupled", "decoupled")
         for what in ("speed", "rest")
     }
-    pull = decays.all[0].arm.settings["decay_with_loss"]
+    decay = decays.settings["decay_with_loss"]
     needs_care = values["coupled_speed"].max() > 1.1 * values["coupled_speed"].min()
     shifts = np.ptp(values["decoupled_rest"]) > 0.01
     return [
         Finding(
-            f"Weight decay needs care: mixed into the gradient it shrinks a weight without gradient "
+            "Weight decay needs care: added to the gradient it shrinks a weight without gradient "
             f"{values['coupled_speed'][0]:.2f} times as fast as ηλ at μ = {momenta[0]:g} and "
             f"{values['coupled_speed'][-1]:.1f} times at μ = {momenta[-1]:g}; decoupled, between "
             f"{values['decoupled_speed'].min():.2f} and {values['decoupled_speed'].max():.2f} times.",
             Verdict.SUPPORTS if needs_care else Verdict.CONTRADICTS,
         ),
         Finding(
-            f"A weight that the loss pulls to 1 rests, with λ = {pull:g}, between {values['coupled_rest'].min():.3f} "
-            f"and {values['coupled_rest'].max():.3f} if the decay is mixed in, and between "
-            f"{values['decoupled_rest'].min():.3f} and {values['decoupled_rest'].max():.3f} if it is decoupled: "
-            f"momentum {'then strengthens the loss but not the decay' if shifts else 'makes no difference'}.",
-            Verdict.SUPPORTS if shifts else Verdict.CANNOT_TELL,
+            f"The equilibrium of a weight whose loss is minimal at 1 lies, with λ = {decay:g}, between "
+            f"{values['coupled_rest'].min():.3f} and {values['coupled_rest'].max():.3f} if the decay is added to the "
+            f"gradient, and between {values['decoupled_rest'].min():.3f} and {values['decoupled_rest'].max():.3f} if "
+            f"it is decoupled: momentum {'then amplifies the loss but not the decay' if shifts else 'has no effect'}.",
+            Verdict.SUPPORTS if shifts else Verdict.INCONCLUSIVE,
         ),
     ]
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else "too many to count"
-
-
-def _tabulate(results: Results) -> Table:
-    sweep = results.where(part="sweep")
-    rows: list[list[str]] = [
-        [f"{eps:g}", *("never" if r["steps"][i] is None else f"{r['steps'][i]:,}" for r in sweep)]
-        for i, eps in enumerate(sweep.all[0].arm.settings["eps"])
-    ]
-    momenta: list[Any] = sweep.values_of("momentum")
-    return Table(["steps at ε =", *(f"μ = {mu:g}" for mu in momenta)], rows)
+    return f"{value:,.0f}" if math.isfinite(value) else "too many"
 
 
 STUDY = Study(
     name="momentum",
     version=1,
     title="Momentum",
-    question="What does momentum change: the path, the time it takes, the effect of a new rate, weight decay?",
+    question="How does momentum change the path, the convergence, a change of the learning rate, and weight decay?",
     claim="A moving average of the gradient, v ← μv + η∇E and θ ← θ − v, discourages zig-zags. A larger μ smooths "
-    "more. With a very large μ it takes several steps before the effect of a change of the rate shows. Implementing "
+    "more. With a very large μ it takes several steps before a change of the learning rate has an effect. Implementing "
     "weight decay correctly requires care when momentum is present.",
-    method="The lecture's form (pellucid.training.optim) and torch's (torch.optim.SGD) go down the valley of the "
-    "study of gradient descent in float64: from random starts, with noise on the gradient, and for many μ. To see a "
-    "change of the rate, both follow a steady gradient until their steps are steady; then the rate falls to a tenth. "
-    "Weight decay is looked at on one weight, without a gradient and with a loss that pulls it to 1: mixed into the "
-    "gradient, as torch does, and decoupled from it.",
+    method="The lecture's form and PyTorch's (torch.optim.SGD) minimise the quadratic of the study of gradient descent "
+    "in float64: from random starts, with noisy gradients, and for many μ. For the change of the learning rate, both "
+    "follow a constant gradient until their step length is constant; then the rate falls to a tenth. Weight decay is "
+    "measured on one weight, without a gradient and with a loss whose minimum is at 1: as L2 regularisation, added to "
+    "the gradient as PyTorch does, and decoupled from it.",
     arms=_arms,
     run=_run,
-    draw=draw,
-    find=_find,
-    tabulate=_tabulate,
+    figures=_figures,
+    findings=_findings,
+    table=lambda results: convergence_table(results.where(part="sweep"), "momentum", "μ"),
     needs_photographs=False,
 )

@@ -1,30 +1,34 @@
-"""Study: how far a network should see, at equal cost.
+"""Study: the best receptive field at equal cost."""
 
-The figures are in `receptive_field_figures`. See `lab.study`.
-"""
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.statistics import difference_of, judge, mean_of
-from pellucid.lab.studies.receptive_field_figures import as_map, draw
-from pellucid.lab.studies.skip_connections_edges import edge_pixels, psnr_on, smooth_pixels
-from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table, Verdict
-from pellucid.lab.training import MUON, Image, denoise, fit, noisy_copy, small_recipe
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import SKY, VERMILLION, draw_error_bars, line_style, new_figure, plain_numbers
+from pellucid.lab.statistics import Interval, difference_of, judge, mean_of, subtract
+from pellucid.lab.studies.skip_connections import PIXELS, Plane, mean_psnr_by_kind
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
+from pellucid.lab.training import MUON, Image, add_noise, denoise_all, fit, noisy_batch, small_recipe
 from pellucid.training.module import DenoisingModule
 
-#: Widths and blocks by level, for networks of one to four levels that cost about the same. Widths grow by half from
-#: level to level: doubling them would leave little for the first level, where edges are.
+#: Widths and blocks by level, for networks of one to four levels of about equal cost. Widths grow by half from level to
+#: level: doubling them would leave little for the first level, which resolves edges.
 _SHAPES = (((30,), (2,)), ((26, 39), (1, 1)), ((23, 34, 52), (1, 1, 1)), ((21, 32, 47, 71), (1, 1, 1, 1)))
-#: Trained on all levels of noise between these, as the product is, and measured at a weak and at a strong one.
+#: Trained on a range of noise levels, as the bundled models are, and validated at a weak and at a strong one.
 _TRAINED_SIGMAS, _SIGMAS = (5.0, 55.0), (15.0, 50.0)
-#: A pixel's effective reach holds this share of its gradient.
+_NOISES = ("weak", "strong")
+#: The effective receptive radius of a pixel contains this fraction of its gradient.
 _REACH_SHARE = 0.9
-#: The pixels whose gradients are taken lie in the middle of each photograph, in a square of this side.
+#: Gradients are taken of pixels in a central square of this side.
 _MIDDLE_PX = 16
-_NOISES, _KINDS = ("weak", "strong"), ("psnr", "edges", "smooth")
+#: Range and radius of a map of gradients.
+_MAP_DECADES, _MAP_RADIUS_PX = 5, 56
 
 
 def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
@@ -74,166 +78,231 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
         "farthest_px": 0,
     }
     for name, sigma in zip(_NOISES, settings["sigmas"], strict=True):
-        measured |= {f"{name}_{what}": value for what, value in _quality(trained.module, photographs, sigma).items()}
-        influence = _influence(trained.module, photographs, sigma, settings["n_places"])
-        measured["farthest_px"] = max(measured["farthest_px"], _farthest(influence))
-        measured[f"{name}_reach"] = _reach(influence, settings["reach_share"])
+        triples = denoise_all(trained.module, photographs.validation, sigma)
+        psnrs = mean_psnr_by_kind([(clean, denoised) for clean, _, denoised in triples])
+        measured |= {f"{name}_{kind}": value for kind, value in psnrs.items()}
+        gradient = mean_gradient(trained.module, photographs, sigma, settings["n_places"])
+        measured["farthest_px"] = max(measured["farthest_px"], farthest(gradient))
+        measured[f"{name}_reach"] = effective_radius(gradient, settings["reach_share"])
         if arm.seed == 0:
-            measured[f"{name}_map"] = as_map(influence)
+            measured[f"{name}_map"] = gradient_map(gradient)
     return measured
 
 
-def _quality(module: DenoisingModule, photographs: Photographs, sigma: float) -> dict[str, float]:
-    """Give the mean PSNR over held-out photographs of all pixels, of edges and of smooth areas."""
-    found: list[list[float]] = []
-    for index, image in enumerate(photographs.held_out):
-        clean = image.astype(np.float32) / np.float32(255)
-        denoised = np.clip(denoise(module, noisy_copy(image, sigma, seed=index), sigma), 0, 1)
-        masks = (np.ones(clean.shape[:2], bool), edge_pixels(clean), smooth_pixels(clean))
-        found.append([psnr_on(mask, clean, denoised) for mask in masks])
-    return dict(zip(_KINDS, np.mean(found, axis=0).tolist(), strict=True))
+def mean_gradient(module: DenoisingModule, photographs: Photographs, sigma: float, n_places: int) -> Plane:
+    """Average the absolute gradient of denoised pixels by the noisy ones around them, shape (2 r + 1, 2 r + 1).
 
-
-def _influence(module: DenoisingModule, photographs: Photographs, sigma: float, n_places: int) -> NDArray[np.float64]:
-    """Measure how much a denoised pixel moves with each pixel of the noisy image around it.
-
-    Returns
-    -------
-    ndarray, shape (2 * r + 1, 2 * r + 1), float64
-        The sum over channels of the gradient's absolute values, averaged over places of all held-out photographs;
-        its sum is 1. That the average of many places tells more than the bound does is the idea of Luo et al.,
-        "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks", NeurIPS 2016.
+    The effective receptive field of Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional
+    Neural Networks", NeurIPS 2016; its sum is 1.
     """
     rng, maps = np.random.default_rng(0), []
-    for index, image in enumerate(photographs.held_out):
-        noisy, middle = noisy_copy(image, sigma, seed=index), len(image) // 2
+    for index, image in enumerate(photographs.validation):
+        noisy, middle = add_noise(image, sigma, seed=index), len(image) // 2
         reach = middle - _MIDDLE_PX // 2
         for row, column in middle + rng.integers(-_MIDDLE_PX // 2, _MIDDLE_PX // 2, (n_places, 2)):
             gradient = _gradient_of_pixel(module, noisy, sigma, int(row), int(column))
             maps.append(gradient[row - reach : row + reach + 1, column - reach : column + reach + 1])
-    mean: NDArray[np.float64] = np.mean(maps, axis=0)
+    mean: Plane = np.mean(maps, axis=0)
     mean /= mean.sum()
     return mean
 
 
-def _gradient_of_pixel(
-    module: DenoisingModule, noisy: Image, sigma: float, row: int, column: int
-) -> NDArray[np.float64]:
-    tensor = torch.from_numpy(noisy).permute(2, 0, 1)[None].requires_grad_()
-    told = torch.full((1, 1, *tensor.shape[2:]), sigma / 255)
-    denoised = module.denoise({"noisy": tensor, "clean": tensor, "cond_sigma": told})
-    (gradient,) = torch.autograd.grad(denoised[0, :, row, column].sum(), tensor)
+def _gradient_of_pixel(module: DenoisingModule, noisy: Image, sigma: float, row: int, column: int) -> Plane:
+    batch = noisy_batch(noisy, sigma)
+    denoised = module.denoise({**batch, "noisy": batch["noisy"].requires_grad_()})
+    (gradient,) = torch.autograd.grad(denoised[0, :, row, column].sum(), batch["noisy"])
     return gradient[0].abs().sum(dim=0).double().numpy()
 
 
-def _reach(influence: NDArray[np.float64], share: float) -> int:
-    """Find the smallest square around the middle that holds so large a share; give the distance to its sides."""
-    middle = len(influence) // 2
-    around = (influence[middle - r : middle + r + 1, middle - r : middle + r + 1].sum() for r in range(middle + 1))
-    return next(r for r, held in enumerate(around) if held >= share * influence.sum() or r == middle)
+def effective_radius(gradient: Plane, share: float) -> int:
+    """Return the radius of the smallest central square that contains this share of the sum."""
+    middle = len(gradient) // 2
+    around = (gradient[middle - r : middle + r + 1, middle - r : middle + r + 1].sum() for r in range(middle + 1))
+    return next(r for r, held in enumerate(around) if held >= share * gradient.sum() or r == middle)
 
 
-def _farthest(influence: NDArray[np.float64]) -> int:
-    """Give the distance, along an axis, of the farthest pixel that has any influence."""
-    return int(np.abs(np.argwhere(influence > 0) - len(influence) // 2).max())
+def farthest(gradient: Plane) -> int:
+    """Return the distance, along an axis, of the farthest pixel with a gradient."""
+    return int(np.abs(np.argwhere(gradient > 0) - len(gradient) // 2).max())
 
 
-def _find(results: Results) -> list[Finding]:
+def gradient_map(gradient: Plane) -> NDArray[np.uint8]:
+    """Convert gradients to a gray image on a logarithmic scale, cropped to a radius of 56 pixels."""
+    cut = max(0, len(gradient) // 2 - _MAP_RADIUS_PX)
+    middle = gradient[cut : len(gradient) - cut, cut : len(gradient) - cut]
+    with np.errstate(divide="ignore"):
+        share = np.clip(1 + np.log10(middle / middle.max()) / _MAP_DECADES, 0, 1)
+    return np.repeat(np.rint(255 * share).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _figures(results: Results) -> dict[str, CaptionedFigure]:
+    return {
+        "quality": _draw_quality(results),
+        "kinds": _draw_kinds(results),
+        "effective-field": _draw_effective_field(results),
+    }
+
+
+def _draw_quality(results: Results) -> CaptionedFigure:
+    figure, panels = new_figure(1, 2, height_in=3.4)
+    for index, (panel, noise) in enumerate(zip(panels, _NOISES, strict=True)):
+        means = {levels: mean_of(results.by_seed(f"{noise}_psnr", levels=levels)) for levels in _levels(results)}
+        _draw_means(panel, results, means, line_style(index, marked=True), "")
+        panel.set_title(f"sigma = {_sigma(results, noise):g}")
+    panels[0].set_ylabel("validation PSNR, dB")
+    return CaptionedFigure(
+        figure,
+        "Validation PSNR of networks of equal cost against the radius of their receptive field, with 95 % confidence "
+        "intervals over the seeds. The vertical scales differ.",
+    )
+
+
+def _draw_kinds(results: Results) -> CaptionedFigure:
+    figure, panels = new_figure(1, 2, height_in=3.6, sharey=True)
+    narrowest = _levels(results)[0]
+    for panel, noise in zip(panels, _NOISES, strict=True):
+        for index, (kind, label) in enumerate(PIXELS.items()):
+            name = f"{noise}_{kind}"
+            base = results.by_seed(name, levels=narrowest)
+            means = {n: difference_of(results.by_seed(name, levels=n), base) for n in _levels(results)}
+            _draw_means(panel, results, means, line_style(index, marked=True), label, shift=index - 1)
+        panel.set_title(f"sigma = {_sigma(results, noise):g}")
+    panels[0].set_ylabel("gain over the smallest field, dB")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(PIXELS))
+    return CaptionedFigure(
+        figure,
+        "Gain over the network with the smallest receptive field, for all pixels, the strongest edges and smooth areas "
+        "of the clean photograph. Markers are offset horizontally for visibility.",
+    )
+
+
+def _draw_means(
+    axes: Axes, results: Results, means: Mapping[int, Interval], style: Mapping[str, Any], label: str, shift: int = 0
+) -> None:
+    """Draw means with their intervals against the radius of the receptive field."""
+    radii = np.array([_radius(results, levels) for levels in means])
+    draw_error_bars(axes, radii * 1.04**shift, means.values(), capsize=3, label=label, **style)
+    axes.set_xscale("log")
+    axes.set_xticks(radii)
+    axes.set_xlabel("receptive radius, pixels")
+    axes.minorticks_off()
+    plain_numbers(axes.xaxis)
+
+
+def _draw_effective_field(results: Results) -> CaptionedFigure:
+    firsts = [
+        next(r for r in results.where(levels=levels) if f"{_NOISES[0]}_map" in r.measured)
+        for levels in _levels(results)
+    ]
+    figure, panels = new_figure(2, len(firsts), height_in=4.1, sharex=True, sharey=True)
+    for row, noise in zip(panels, _NOISES, strict=True):
+        for panel, result in zip(row, firsts, strict=True):
+            shown = result[f"{noise}_map"][..., 0] / 255 * _MAP_DECADES - _MAP_DECADES
+            side = len(shown) / 2
+            image = panel.imshow(shown, cmap="gray", extent=(-side, side, -side, side), vmin=-_MAP_DECADES, vmax=0)
+            _frame(panel, result["radius_px"], SKY, "-")
+            _frame(panel, result[f"{noise}_reach"], VERMILLION, (0, (3, 1.5)))
+            panel.grid(visible=False)
+            panel.set(xlim=(-side, side), ylim=(-side, side), xticks=(-50, 0, 50), yticks=(-50, 0, 50))
+            panel.set_title(f"{result[f'{noise}_reach']} of {result['radius_px']} px", fontsize="medium")
+        row[0].set_ylabel(f"sigma = {_sigma(results, noise):g}")
+    figure.colorbar(image, ax=panels, label="gradient relative to the largest, log10", shrink=0.8)
+    share = firsts[0].arm.settings["reach_share"]
+    return CaptionedFigure(
+        figure,
+        "Effective receptive field: the gradient of the denoised central pixel by each noisy pixel, averaged over "
+        "places of all validation photographs (first seed); distances are in pixels. Blue, solid: the theoretical "
+        f"receptive field, where it is inside the plot. Red, dashed: the square that contains {share:.0%} of the "
+        "gradient.",
+    )
+
+
+def _frame(axes: Axes, reach_px: int, colour: str, dash: Any) -> None:
+    """Draw the square of pixels within a distance of the central one."""
+    low, side = -reach_px - 0.5, 2 * reach_px + 1
+    axes.add_patch(Rectangle((low, low), side, side, fill=False, edgecolor=colour, linestyle=dash, linewidth=1.3))
+
+
+def _levels(results: Results) -> list[int]:
+    return results.values_of("levels")
+
+
+def _radius(results: Results, levels: int) -> int:
+    radius: int = results.where(levels=levels).first["radius_px"]
+    return radius
+
+
+def _sigma(results: Results, noise: str) -> float:
+    sigma: float = results.settings["sigmas"][_NOISES.index(noise)]
+    return sigma
+
+
+def _findings(results: Results) -> list[Finding]:
     costs, radii = ([float(r[name]) for r in results] for name in ("macs_per_px", "radius_px"))
-    weak, strong = ({kind: _gain(results, f"{noise}_{kind}") for kind in _KINDS} for noise in _NOISES)
-    told = dict(zip(_NOISES, results.all[0].arm.settings["sigmas"], strict=True))
+    weak, strong = ({kind: _gain(results, f"{noise}_{kind}") for kind in PIXELS} for noise in _NOISES)
+    sigmas = dict(zip(_NOISES, results.settings["sigmas"], strict=True))
     both = (("weak", weak), ("strong", strong))
-    strong_or_weak = mean_of(_less(strong["psnr"], weak["psnr"]))
+    strong_or_weak = mean_of(subtract(strong["psnr"], weak["psnr"]))
     within = all(result["farthest_px"] <= result["radius_px"] for result in results)
-    n_steps = results.all[0].arm.settings["n_steps"]
-    fields = f"from {min(radii):.0f} to {max(radii):.0f} pixels of radius"
+    n_steps = results.settings["n_steps"]
+    fields = f"from a radius of {min(radii):.0f} to one of {max(radii):.0f} pixels"
     return [
         Finding(
-            f"The cost is the same within {max(costs) / min(costs) - 1:.1%}: {min(costs) / 1000:.1f} to "
-            f"{max(costs) / 1000:.1f} kMAC/px. {'No' if within else 'Against the bound, a'} gradient was found farther "
-            "away than the radius says."
+            f"The costs agree within {max(costs) / min(costs) - 1:.1%}: {min(costs) / 1000:.1f} to "
+            f"{max(costs) / 1000:.1f} kMAC/px. {'No' if within else 'Against the theory, a'} gradient was found "
+            "outside the theoretical receptive field."
         ),
         *(
             Finding(
-                f"{_HELPS[judge(mean_of(gains['psnr']))].format(sigma=told[noise])}: {fields} the PSNR changes by "
-                f"{mean_of(gains['psnr']):+.2f} dB at equal cost and after {n_steps:,} steps; of all fields the one of "
-                f"{_best(results, noise)} is best.",
+                f"At sigma {sigmas[noise]:g}, {fields} the PSNR changes by {mean_of(gains['psnr']):+.2f} dB at equal "
+                f"cost and after {n_steps:,} steps; the best radius is {_best(results, noise)}.",
                 judge(mean_of(gains["psnr"])),
             )
             for noise, gains in both
         ),
-        Finding(
-            f"{_MATTERS[judge(strong_or_weak)]}: the two gains differ by {strong_or_weak:+.2f} dB.",
-        ),
-        *(_find_where(told[noise], gains) for noise, gains in both),
-        _find_reach(results, told),
+        Finding(f"From weak to strong noise, this gain changes by {strong_or_weak:+.2f} dB."),
+        *(_kinds_finding(sigmas[noise], gains) for noise, gains in both),
+        _effective_field_finding(results, sigmas),
     ]
 
 
-def _find_where(sigma: float, gains: dict[str, dict[int, float]]) -> Finding:
-    smooth_or_edges = mean_of(_less(gains["smooth"], gains["edges"]))
+def _kinds_finding(sigma: float, gains: dict[str, dict[int, float]]) -> Finding:
+    smooth_or_edges = mean_of(subtract(gains["smooth"], gains["edges"]))
     return Finding(
-        f"{_WHERE[judge(smooth_or_edges)]} in noise of level {sigma:g}: the widest field changes the PSNR of smooth "
-        f"areas by {mean_of(gains['smooth']):+.2f} dB and that of edges by {mean_of(gains['edges']):+.2f} dB, a "
-        f"difference of {smooth_or_edges:+.2f} dB.",
+        f"At sigma {sigma:g}, the largest field changes the PSNR of smooth areas by {mean_of(gains['smooth']):+.2f} dB "
+        f"and that of edges by {mean_of(gains['edges']):+.2f} dB, a difference of {smooth_or_edges:+.2f} dB.",
         judge(smooth_or_edges),
     )
 
 
-def _find_reach(results: Results, told: dict[str, float]) -> Finding:
+def _effective_field_finding(results: Results, sigmas: dict[str, float]) -> Finding:
     widest = results.where(levels=results.values_of("levels")[-1])
     weak, strong = (widest.by_seed(f"{noise}_reach") for noise in _NOISES)
-    share = widest.all[0].arm.settings["reach_share"]
+    share = widest.settings["reach_share"]
     return Finding(
-        f"{_REACHES[judge(difference_of(strong, weak))]}: of the network that may look {widest.all[0]['radius_px']} "
-        f"pixels far, {share:.0%} of the gradient lies within {mean_of(weak).mean:.0f} pixels in noise of level "
-        f"{told['weak']:g} and within {mean_of(strong).mean:.0f} in noise of level {told['strong']:g}."
+        f"Effective field: of the network with a theoretical radius of {widest.first['radius_px']} pixels, {share:.0%} "
+        f"of the gradient lies within {mean_of(weak).mean:.0f} pixels at sigma {sigmas['weak']:g} and within "
+        f"{mean_of(strong).mean:.0f} at sigma {sigmas['strong']:g}."
     )
 
 
 def _gain(results: Results, name: str) -> dict[int, float]:
-    """Give what the widest field adds to the narrowest one's PSNR, in dB by seed."""
+    """Return the gain in PSNR of the largest over the smallest receptive field, in dB by seed."""
     levels = results.values_of("levels")
-    return _less(results.by_seed(name, levels=levels[-1]), results.by_seed(name, levels=levels[0]))
-
-
-def _less(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
-    return {seed: value - second[seed] for seed, value in first.items()}
+    return subtract(results.by_seed(name, levels=levels[-1]), results.by_seed(name, levels=levels[0]))
 
 
 def _best(results: Results, noise: str) -> str:
     levels = results.values_of("levels")
     best = max(levels, key=lambda n: mean_of(results.by_seed(f"{noise}_psnr", levels=n)).mean)
-    return f"{results.where(levels=best).all[0]['radius_px']} pixels"
+    return f"{results.where(levels=best).first['radius_px']} pixels"
 
 
-_HELPS = {
-    Verdict.SUPPORTS: "A wide field helps in noise of level {sigma:g}",
-    Verdict.CONTRADICTS: "A wide field does not pay in noise of level {sigma:g}",
-    Verdict.CANNOT_TELL: "Whether a wide field pays in noise of level {sigma:g} cannot be told",
-}
-_MATTERS = {
-    Verdict.SUPPORTS: "The stronger the noise, the more a wide field is worth",
-    Verdict.CONTRADICTS: "In strong noise a wide field is worth less than in weak noise",
-    Verdict.CANNOT_TELL: "Whether a wide field is worth more in strong noise cannot be told",
-}
-_WHERE = {
-    Verdict.SUPPORTS: "Looking far suits smooth areas better than edges",
-    Verdict.CONTRADICTS: "Looking far suits edges better than smooth areas",
-    Verdict.CANNOT_TELL: "It cannot be told whether looking far suits smooth areas or edges better",
-}
-_REACHES = {
-    Verdict.SUPPORTS: "Networks look farther in stronger noise",
-    Verdict.CONTRADICTS: "Networks look less far in stronger noise",
-    Verdict.CANNOT_TELL: "Whether networks look farther in stronger noise cannot be told",
-}
-
-
-def _tabulate(results: Results) -> Table:
+def _table(results: Results) -> ResultTable:
     rows = []
     for levels in results.values_of("levels"):
         arms = results.where(levels=levels)
-        first = arms.all[0]
+        first = arms.first
         rows.append(
             [
                 f"{first['radius_px']}",
@@ -244,27 +313,30 @@ def _tabulate(results: Results) -> Table:
                 *(f"{mean_of(arms.by_seed(f'{noise}_reach')).mean:.0f}" for noise in _NOISES),
             ]
         )
-    sigmas = results.all[0].arm.settings["sigmas"]
-    head = ["radius, px", "widths", "kMAC/px", "ms a step"]
-    return Table([*head, *(f"PSNR at {s:g}, dB" for s in sigmas), *(f"reach at {s:g}, px" for s in sigmas)], rows)
+    sigmas = results.settings["sigmas"]
+    head = ["radius, px", "widths", "kMAC/px", "ms per step"]
+    return ResultTable(
+        [*head, *(f"PSNR at sigma {s:g}, dB" for s in sigmas), *(f"effective radius at {s:g}, px" for s in sigmas)],
+        rows,
+    )
 
 
 STUDY = Study(
     name="receptive-field",
     version=1,
     title="Receptive field",
-    question="For the same cost, is it better to look far or to look closely?",
+    question="At equal cost, is a large or a small receptive field better?",
     claim="Sharp edges need local features. Features with large receptive fields may be necessary to denoise "
     "nevertheless, because they can observe long-range trends in the image.",
-    method="Networks of one to four levels look about twice as far from each to the next. Their widths are chosen so "
-    "that all cost the same number of multiply-adds: what is spent on depth is taken from width. All have skip "
-    "connections, give out the noise and are trained by Muon on noise of many levels; PSNRs are measured in weak "
-    "and in strong noise. A network's radius is an upper bound of how far it can look. How far it does look is "
-    "told by gradients: we differentiate denoised pixels in the middle of held-out photographs by the noisy "
-    "image, and find the square around the pixel that holds most of their absolute sum.",
+    method="Each additional level, from one to four, about doubles the receptive field. The widths are chosen so that "
+    "all networks need the same number of multiply-adds: what is spent on depth is taken from width. All have skip "
+    "connections, predict the noise and are trained with Muon on many noise levels; the validation PSNR is measured in "
+    "weak and in strong noise. The theoretical receptive field is an upper bound. The effective one is measured with "
+    "gradients: denoised pixels in the centre of validation photographs are differentiated by the noisy image, and we "
+    "find the square around the pixel that contains most of the absolute gradient.",
     arms=_arms,
     run=_run,
-    draw=draw,
-    find=_find,
-    tabulate=_tabulate,
+    figures=_figures,
+    findings=_findings,
+    table=_table,
 )

@@ -1,27 +1,35 @@
-"""Study: residual connections carry the gradient through many blocks.
-
-The figures are in `residual_connections_figures`. See `lab.study`.
-"""
+"""Study: residual connections carry the gradient through many blocks."""
 
 import math
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from pellucid.lab.pictures import Photographs
-from pellucid.lab.statistics import Interval, difference_of, judge, mean_of
-from pellucid.lab.studies.residual_connections_figures import KINDS, draw
-from pellucid.lab.study import Arm, Effort, Finding, Measured, Results, Study, Table
-from pellucid.lab.training import fit, held_out_psnr, small_recipe
+from pellucid.lab.photographs import Photographs
+from pellucid.lab.plots import (
+    GRAY,
+    draw_curves,
+    draw_error_bars,
+    label_minor_ticks,
+    line_style,
+    new_figure,
+    plain_numbers,
+)
+from pellucid.lab.statistics import difference_of, judge, mean_of, subtract
+from pellucid.lab.study import Arm, CaptionedFigure, Effort, Finding, Measured, Results, ResultTable, Study
+from pellucid.lab.training import fit, small_recipe, validation_psnr
 from pellucid.training.datasets import Batch, patch_sampler
 from pellucid.training.module import DenoisingModule
 from pellucid.training.nn.blocks import EncoderBlock
 from pellucid.training.recipe import Recipe
 
 _SIGMA = 25.0
-#: A stack of blocks on one level, so that nothing but their number changes.
+#: What is compared, in the order of the figures; "he" is plain blocks with He initialisation.
+_KINDS = {"residual": "residual", "plain": "plain", "he": "plain, He initialisation"}
+#: Blocks on one level, so that only their number changes.
 _STACK: dict[str, Any] = {"widths": [16], "resampling": "convolution"}
 #: Two levels whose blocks change the resolution and the channels: there the input is projected.
 _PROJECTED: dict[str, Any] = {"widths": [16, 32], "depths": [2, 2], "resampling": "block"}
@@ -31,7 +39,7 @@ def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
     quick = effort is Effort.QUICK
     data = {"patch_px": 16, "batch_size": 2} if quick else {"patch_px": 32, "batch_size": 8}
     training = {"data": data, "sigma": _SIGMA, "n_steps": 8 if quick else 800, "window": 2 if quick else 20}
-    looked_at, trained = ((2, 4), (2, 4)) if quick else ((2, 8, 16, 32), (2, 8, 16))
+    initial, trained = ((2, 4), (2, 4)) if quick else ((2, 8, 16, 32), (2, 8, 16))
     return [
         *(
             Arm(
@@ -39,8 +47,8 @@ def _arms(effort: Effort, n_seeds: int) -> list[Arm]:
                 {"part": "gradient", "data": data, "kind": kind, "n_blocks": n, "network": {**_STACK, "depths": [n]}},
                 seed,
             )
-            for kind in KINDS
-            for n in looked_at
+            for kind in _KINDS
+            for n in initial
             for seed in range(n_seeds)
         ),
         *(
@@ -72,79 +80,173 @@ def _run(arm: Arm, photographs: Photographs) -> Measured:
     done = fit(recipe, photographs.train)
     return {
         "norms": _norms_at_start(recipe, photographs, he=False),
-        "losses": np.array(done.losses).reshape(-1, settings["window"]).mean(axis=1),
-        "psnr": held_out_psnr(done.module, photographs.held_out, settings["sigma"]),
+        "losses": done.mean_losses(settings["window"]),
+        "psnr": validation_psnr(done.module, photographs.validation, settings["sigma"]),
     }
 
 
 def _norms_at_start(recipe: Recipe, photographs: Photographs, *, he: bool) -> list[float]:
-    """Give the norm of the loss's gradient with respect to what leaves each block, in the order of the data.
+    """Return the norm of the loss's gradient with respect to each block's output, in forward order.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    photographs : Photographs
-    he : bool
-        Start the blocks' kernels as He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10, which keeps the size
-        of features from layer to layer; torch's usual start makes them smaller.
+    `he`: initialise the kernels by He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10, which preserves the
+    variance of features from layer to layer; PyTorch's default shrinks it.
     """
     torch.manual_seed(recipe.seed)
     module = DenoisingModule(recipe)
     if he:
-        for block in _blocks(module):
+        for block in encoder_blocks(module):
             for convolution in (block.conv1, block.conv2):
                 nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     batch = patch_sampler(photographs.train, recipe).batch(0, recipe.data.batch_size)
-    return _gradient_norms(module, batch)
+    return gradient_norms(module, batch)
 
 
-def _blocks(module: DenoisingModule) -> list[EncoderBlock]:
+def encoder_blocks(module: DenoisingModule) -> list[EncoderBlock]:
+    """List the blocks of the network, in forward order."""
     return [part for part in module.network.modules() if isinstance(part, EncoderBlock)]
 
 
-def _gradient_norms(module: DenoisingModule, batch: Batch) -> list[float]:
+def gradient_norms(module: DenoisingModule, batch: Batch) -> list[float]:
+    """Return the norm of the loss's gradient with respect to each block's output, in forward order."""
     features: list[Tensor] = []
 
-    def note(_: nn.Module, __: Any, output: Tensor) -> None:
+    def record(_: nn.Module, __: Any, output: Tensor) -> None:
         output.retain_grad()
         features.append(output)
 
-    for block in _blocks(module):
-        block.register_forward_hook(note)
+    for block in encoder_blocks(module):
+        block.register_forward_hook(record)
     loss = module.loss(module.denoise(batch), batch["clean"])
     loss.backward()  # type: ignore[no-untyped-call]
-    # In float32 the squares of values that are themselves no less than its smallest would vanish.
+    # In float32 the squares of very small gradients would underflow.
     return [float(output.grad.double().norm()) for output in features if output.grad is not None]
 
 
-def _find(results: Results) -> list[Finding]:
+def _figures(results: Results) -> dict[str, CaptionedFigure]:
+    return {
+        "gradient": _draw_gradient(results.where(part="gradient")),
+        "training": _draw_training(results.where(part="training")),
+        "quality": _draw_quality(results),
+        "projection": _draw_projection(results.where(part="projection")),
+    }
+
+
+def _style_of(kind: str, *, marked: bool = False) -> dict[str, Any]:
+    return line_style(list(_KINDS).index(kind), marked=marked)
+
+
+def _draw_gradient(gradient: Results) -> CaptionedFigure:
+    depths = gradient.values_of("n_blocks")
+    n_columns = 2
+    n_rows = math.ceil(len(depths) / n_columns)
+    figure, panels = new_figure(n_rows, n_columns, sharey=True, height_in=0.8 + 2.4 * n_rows, squeeze=False)
+    for panel, n in zip(panels.flat, depths, strict=False):
+        for kind, label in _KINDS.items():
+            norms = gradient.stack("norms", kind=kind, n_blocks=n)
+            draw_curves(panel, np.arange(1, n + 1), norms / norms[:, -1:], label, _style_of(kind, marked=n <= 8))
+        panel.axhline(1, color=GRAY, linewidth=1, zorder=1)
+        panel.set(yscale="log", xlabel="block, in forward order")
+        panel.set_title(f"{n} blocks", loc="left")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    for row in panels:
+        row[0].set_ylabel("relative gradient norm")
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_KINDS))
+    return CaptionedFigure(
+        figure,
+        "Norm of the loss's gradient with respect to each block's output at initialisation, relative to the last "
+        "block: mean over the seeds, band from minimum to maximum. Backpropagation runs from right to left.",
+    )
+
+
+def _draw_training(training: Results) -> CaptionedFigure:
+    depths = training.values_of("n_blocks")
+    figure, panels = new_figure(1, len(depths), sharey=True, height_in=3.7, squeeze=False)
+    for panel, n in zip(panels.flat, depths, strict=True):
+        _draw_losses(panel, training.where(n_blocks=n))
+        panel.set_title(f"{n} blocks", loc="left")
+    panels.flat[0].set_ylabel("training loss")
+    label_minor_ticks(panels.flat[0].yaxis)
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return CaptionedFigure(
+        figure,
+        "Training loss of stacks on one level: mean over the seeds, band from minimum to maximum.",
+    )
+
+
+def _draw_losses(panel: Axes, runs: Results) -> None:
+    for kind in runs.values_of("kind"):
+        losses, window = runs.stack("losses", kind=kind), runs.settings["window"]
+        draw_curves(panel, window * (np.arange(losses.shape[1]) + 0.5), losses, _KINDS[kind], _style_of(kind))
+    panel.set(yscale="log", xlabel="step")
+
+
+def _draw_quality(results: Results) -> CaptionedFigure:
+    training = results.where(part="training")
+    depths = training.values_of("n_blocks")
+    figure, axes = new_figure(height_in=3.2)
+    for offset, kind in ((0.97, "plain"), (1.03, "residual")):
+        means = [mean_of(training.by_seed("psnr", kind=kind, n_blocks=n)) for n in depths]
+        positions = [offset * n for n in depths]  # so that intervals do not overlap
+        style = {**_style_of(kind, marked=True), "markersize": 7}
+        draw_error_bars(axes, positions, means, label=_KINDS[kind], **style)
+    axes.set(xscale="log", xlabel="blocks on one level", ylabel="validation PSNR, dB")
+    axes.set_xticks(depths)
+    plain_numbers(axes.xaxis)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return CaptionedFigure(
+        figure,
+        "Validation PSNR after training, with 95 % confidence intervals over the seeds.",
+    )
+
+
+def _draw_projection(projected: Results) -> CaptionedFigure:
+    figure, (norms, losses) = new_figure(1, 2, height_in=3.7)
+    for kind in projected.values_of("kind"):
+        values = projected.stack("norms", kind=kind)
+        blocks = np.arange(1, values.shape[1] + 1)
+        draw_curves(norms, blocks, values / values[:, -1:], _KINDS[kind], _style_of(kind, marked=True))
+    norms.set(yscale="log", xlabel="block, in forward order", title="gradient at initialisation")
+    norms.xaxis.get_major_locator().set_params(integer=True)
+    _draw_losses(losses, projected)
+    losses.set_title("training loss")
+    label_minor_ticks(losses.yaxis)
+    figure.legend(*norms.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return CaptionedFigure(
+        figure,
+        "Two levels whose blocks change the resolution and the channels, so that residual blocks need a projection. "
+        "Left: gradient with respect to each block's output, relative to the last; the skip connection bypasses the "
+        "blocks of the lower level, in the middle. Right: training loss.",
+    )
+
+
+def _findings(results: Results) -> list[Finding]:
     gradient, training = results.where(part="gradient"), results.where(part="training")
     deepest = max(training.values_of("n_blocks"))
     shallow = min(training.values_of("n_blocks"))
     return [
-        _find_gradient(gradient),
-        _find_he(gradient),
-        _find_training(training.where(n_blocks=deepest)),
-        _find_depth(training, shallow, deepest),
-        _find_projection(results.where(part="projection")),
+        _gradient_finding(gradient),
+        _he_finding(gradient),
+        _training_finding(training.where(n_blocks=deepest)),
+        _depth_finding(training, shallow, deepest),
+        _projection_finding(results.where(part="projection")),
     ]
 
 
 def _arriving(results: Results, **settings: Any) -> dict[int, float]:
-    """Give, by seed, the decimal logarithm of the share of the last block's gradient that arrives at the first."""
+    """Return, by seed, log10 of the first block's gradient norm relative to the last one's."""
     norms = {result.arm.seed: result.array("norms") for result in results.where(**settings)}
     return {seed: math.log10(max(one[0], 1e-45) / max(one[-1], 1e-45)) for seed, one in norms.items()}
 
 
-def _find_gradient(gradient: Results) -> Finding:
+def _gradient_finding(gradient: Results) -> Finding:
     most = max(gradient.values_of("n_blocks"))
     plain, residual = (_arriving(gradient, kind=kind, n_blocks=most) for kind in ("plain", "residual"))
-    # Reliable is a gradient that neither vanishes nor explodes: the nearer to one, the better.
+    # A reliable gradient neither vanishes nor explodes: the nearer to 1, the better.
     gain = difference_of({s: abs(v) for s, v in plain.items()}, {s: abs(v) for s, v in residual.items()})
     return Finding(
-        f"At the start, behind {most} blocks, the first block's gradient is {_share(plain)} of the last one's in the "
-        f"plain stack and {_share(residual)} in the residual one. The plain stack is further from 1 by {gain:+.1f} "
-        "powers of ten.",
+        f"At initialisation, with {most} blocks, the first block's gradient is {_share(plain)} of the last one's in "
+        f"the plain stack and {_share(residual)} in the residual one. The plain stack is farther from 1 by {gain:+.1f} "
+        "orders of magnitude.",
         judge(gain),
     )
 
@@ -154,64 +256,59 @@ def _share(logarithms: dict[int, float]) -> str:
     return f"{share:.2f}" if share >= 0.01 else f"{share:.0e}"
 
 
-def _find_he(gradient: Results) -> Finding:
+def _he_finding(gradient: Results) -> Finding:
     most = max(gradient.values_of("n_blocks"))
     he, residual = (_arriving(gradient, kind=kind, n_blocks=most) for kind in ("he", "residual"))
     gain = difference_of({s: abs(v) for s, v in he.items()}, {s: abs(v) for s, v in residual.items()})
     return Finding(
-        f"It is not the start alone: with weights started as He et al. (2015) propose, {_share(he)} arrives in the "
-        f"plain stack, which is further from 1 than the residual one by {gain:+.1f} powers of ten."
+        f"Initialisation alone is not the cause: with He initialisation (2015), the ratio is {_share(he)} in the plain "
+        f"stack, which is farther from 1 than the residual one by {gain:+.1f} orders of magnitude."
         if gain.low > 0
-        else f"The start matters: with weights started as He et al. (2015) propose, {_share(he)} arrives in the plain "
-        f"stack too; compared with the residual one it is further from 1 by {gain:+.1f} powers of ten.",
+        else f"Initialisation matters: with He initialisation (2015), the ratio is {_share(he)} in the plain stack "
+        f"too; compared with the residual one it is farther from 1 by {gain:+.1f} orders of magnitude.",
         judge(gain),
     )
 
 
-def _find_training(deep: Results) -> Finding:
+def _training_finding(deep: Results) -> Finding:
     n_blocks = deep.values_of("n_blocks")[0]
     plain, residual = (deep.by_seed("psnr", kind=kind) for kind in ("plain", "residual"))
     gain = difference_of(residual, plain)
     return Finding(
-        f"After training, {n_blocks} plain blocks give {mean_of(plain).mean:.2f} dB on held-out photographs and "
+        f"After training, {n_blocks} plain blocks reach a validation PSNR of {mean_of(plain).mean:.2f} dB and "
         f"{n_blocks} residual ones {mean_of(residual).mean:.2f} dB: a gain of {gain:+.2f} dB.",
         judge(gain),
     )
 
 
-def _find_depth(training: Results, shallow: int, deep: int) -> Finding:
+def _depth_finding(training: Results, shallow: int, deep: int) -> Finding:
     gains = {kind: _gain_of_depth(training.where(kind=kind), shallow, deep) for kind in ("plain", "residual")}
     more = difference_of(gains["residual"], gains["plain"])
     return Finding(
         f"Going from {shallow} blocks to {deep} changes the PSNR by {mean_of(gains['plain']):+.2f} dB in plain stacks "
-        f"and by {mean_of(gains['residual']):+.2f} dB in residual ones: residual connections make depth worth "
-        f"{more:+.2f} dB more.",
+        f"and by {mean_of(gains['residual']):+.2f} dB in residual ones: residual connections increase the gain from "
+        f"depth by {more:+.2f} dB.",
         judge(more),
     )
 
 
 def _gain_of_depth(runs: Results, shallow: int, deep: int) -> dict[int, float]:
-    few, many = (runs.by_seed("psnr", n_blocks=n) for n in (shallow, deep))
-    return {seed: many[seed] - few[seed] for seed in few}
+    return subtract(runs.by_seed("psnr", n_blocks=deep), runs.by_seed("psnr", n_blocks=shallow))
 
 
-def _find_projection(projected: Results) -> Finding:
+def _projection_finding(projected: Results) -> Finding:
     plain, residual = (projected.by_seed("psnr", kind=kind) for kind in ("plain", "residual"))
     gain = difference_of(residual, plain)
     shares = {kind: _share(_arriving(projected, kind=kind)) for kind in ("plain", "residual")}
     return Finding(
-        f"A projection does where sizes differ: between two levels, changed by the blocks themselves, the first "
-        f"block's gradient at the start is {shares['residual']} of the last one's with projections and "
-        f"{shares['plain']} with plain blocks, and training ends {_told_gain(gain)}.",
+        "A projection works where sizes differ: with two levels, whose blocks change the resolution, the first block's "
+        f"gradient at initialisation is {shares['residual']} of the last one's with projections and {shares['plain']} "
+        f"with plain blocks, and the validation PSNR differs by {gain:+.2f} dB.",
         judge(gain),
     )
 
 
-def _told_gain(gain: Interval) -> str:
-    return f"{gain:+.2f} dB from where plain blocks end"
-
-
-def _tabulate(results: Results) -> Table:
+def _table(results: Results) -> ResultTable:
     rows = []
     for part, name in (("training", "one level"), ("projection", "two levels, projections")):
         runs = results.where(part=part)
@@ -220,8 +317,8 @@ def _tabulate(results: Results) -> Table:
             shares = [_share(_arriving(runs, kind=kind, n_blocks=n)) for kind in ("plain", "residual")]
             psnrs = [f"{mean_of(plain):.2f}", f"{mean_of(residual):.2f}", f"{difference_of(residual, plain):+.2f}"]
             rows.append([name, f"{n}", *shares, *psnrs])
-    shares_head = ["gradient that arrives: plain", "residual"]
-    return Table(["network", "blocks a level", *shares_head, "PSNR, dB: plain", "residual", "gain, dB"], rows)
+    shares_head = ["gradient ratio: plain", "residual"]
+    return ResultTable(["network", "blocks per level", *shares_head, "PSNR, dB: plain", "residual", "gain, dB"], rows)
 
 
 STUDY = Study(
@@ -230,16 +327,16 @@ STUDY = Study(
     title="Residual connections",
     question="Does the gradient reach the first of many blocks, and does that help training?",
     claim="Residual connections let information skip layers, so that there is always some reliable gradient: a block "
-    "gives its input plus what it has learned. Where its output has another size, the input goes through a projection.",
-    method="Stacks of plain and of residual blocks on one level, of several depths. Before training, one batch goes "
-    "forward and back, and we take the norm of the loss's gradient with respect to what leaves each block. "
-    "Plain blocks are looked at with torch's usual start and with that of He et al. (2015), which is made for "
-    "them; residual blocks start close to the identity. Stacks with the usual start are then trained, all at "
-    "the same rate. A network of two levels whose blocks change resolution and channels themselves shows the "
-    "projection.",
+    "returns its input plus what it has learned. Where its output has another size, the input is projected.",
+    method="Stacks of plain and of residual blocks on one level, of several depths. At initialisation, one batch is "
+    "propagated forward and back, and we measure the norm of the loss's gradient with respect to each block's output. "
+    "Plain blocks are measured with PyTorch's default initialisation and with that of He et al. (2015), which is "
+    "designed for them; residual blocks are initialised close to the identity. Stacks with the default initialisation "
+    "are then trained, all at the same learning rate. A network of two levels whose blocks change resolution and "
+    "channels tests the projection.",
     arms=_arms,
     run=_run,
-    draw=draw,
-    find=_find,
-    tabulate=_tabulate,
+    figures=_figures,
+    findings=_findings,
+    table=_table,
 )
