@@ -17,7 +17,7 @@ from pellucid.training.module import DenoisingModule
 from pellucid.training.recipe import Recipe, parse_recipe
 
 BAR = 1.8
-RECIPE = {"name": "step", "summary": "the shape of the shipped models", "max_steps": 1000}
+RECIPE = {"name": "step", "summary": "the shape of the bundled models", "max_steps": 1000}
 SHAPE = {"widths": [64, 64, 128], "depths": [2, 2, 2]}
 Batch = dict[str, torch.Tensor]
 
