@@ -87,7 +87,7 @@ def test_links(photos: Path, tmp_path: Path) -> None:
 
 def test_empty_or_missing_source(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnreadableImageError, match="no image in it"):
+    with pytest.raises(UnreadableImageError, match="has no images"):
         plan_jobs([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(UnreadableImageError, match="no such file or folder"):
         plan_jobs([tmp_path / "missing"], tmp_path / "out")

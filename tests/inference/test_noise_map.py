@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ def settled(estimates: NDArray[np.float64], bound: float = 1.0, n_channels: int 
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(0, 99))
+@settings(deadline=None)
 def test_deviation_bound(n_rows: int, n_columns: int, n_channels: int, seed: int) -> None:
     noisy = np.random.default_rng(seed).random((4 * n_rows, 4 * n_columns, n_channels), dtype=np.float32)
     bound = deviation_bound(noisy)
@@ -124,6 +125,7 @@ def test_sampling_steps_do_not_show() -> None:
 
 
 @given(row=st.integers(0, 59), column=st.integers(0, 59))
+@settings(deadline=None)
 def test_reach(row: int, column: int) -> None:
     level = np.random.default_rng(0).random((60, 60))
     changed = level.copy()
@@ -139,6 +141,7 @@ def blurred(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @given(height=st.integers(1, 150), width=st.integers(1, 90), band=st.integers(1, 4))
+@settings(deadline=None)
 def test_strips_equal_whole_map(height: int, width: int, band: int) -> None:
     side = AVERAGED * CELL_PX
     image = np.random.default_rng(height).random((height, width, 3), np.float32)
