@@ -1,6 +1,7 @@
 """Images and helpers that tests share."""
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -75,6 +76,19 @@ def gray_photo() -> NDArray[np.uint8]:
     return np.ascontiguousarray(data.camera())
 
 
+@pytest.fixture
+def pictures(photo: NDArray[np.uint8], tmp_path: Path) -> list[Path]:
+    """Three small colour photographs, of two sizes."""
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, top, left, height, width in (("a", 0, 150, 24, 32), ("b", 90, 200, 24, 32), ("c", 10, 190, 40, 20)):
+        crop = photo[top : top + height, left : left + width]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
 @pytest.fixture(scope="session")
 def pellucid() -> Run:
     """Run the installed command as its user would."""
@@ -99,6 +113,17 @@ def peak_memory_mb(*command: object) -> float:
     )
     done = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=True, stdout=subprocess.PIPE)
     return int(done.stdout) * 1024 / 1e6
+
+
+@pytest.fixture
+def without_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a module look as if it were not installed."""
+    find = importlib.util.find_spec
+
+    def hide(hidden: str) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == hidden else find(name))
+
+    return hide
 
 
 def add_noise(image: NDArray[np.uint8], sigma: float, seed: int = 0) -> NDArray[np.uint8]:

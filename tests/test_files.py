@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import pellucid
 from pellucid import io
-from pellucid.errors import OutputError
+from pellucid.errors import OutputError, ParameterError
 from pellucid.files import FileDenoiser
 from pellucid.inference.options import DenoiseOptions
 from tests.conftest import add_noise
@@ -35,6 +36,24 @@ def test_every_page_of_a_tiff_is_denoised(gray_photo: NDArray[np.uint8], tmp_pat
         assert np.square(page - truth).mean() < np.square(before - truth).mean() / 2
 
 
+def test_denoise_file(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", add_noise(photo, 25)[:64, :64].copy())
+    options = DenoiseOptions(sigma=0.1, strength=0.5)
+    result = pellucid.denoise_file(str(source), str(tmp_path / "b.png"), options=options)
+    assert (result.sigmas, result.is_estimated, result.width_px) == ([25.5], False, 64)
+    expected = pellucid.denoise(io.read(source).pages[0], sigma=0.1, strength=0.5)
+    np.testing.assert_array_equal(io.read(tmp_path / "b.png").pages[0], expected)
+    with pytest.raises(OutputError, match="exists already"):
+        pellucid.denoise_file(source, tmp_path / "b.png", options=options)
+    pellucid.denoise_file(source, tmp_path / "b.png", options=options, overwrite=True)
+
+
+def test_noise_maps_are_refused_for_files(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", photo[:16, :16].copy())
+    with pytest.raises(ParameterError, match="sigma must be one number for files"):
+        pellucid.denoise_file(source, tmp_path / "b.png", options=DenoiseOptions(sigma=np.zeros((16, 16))))
+
+
 def test_alpha_passes_through(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     alpha = np.ascontiguousarray(photo[..., 1])
     source = save(tmp_path / "a.png", add_noise(photo, 25), alpha=alpha)
@@ -53,13 +72,13 @@ def test_strength_0_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path
     assert (tmp_path / f"b{suffix}").read_bytes() == source.read_bytes()
 
 
-def test_nothing_of_brightness_nor_of_colour_gives_the_file_back(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_luma_0_and_chroma_0_copy_the_file(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.jpg", photo)
     FileDenoiser(DenoiseOptions(luma=0, chroma=0)).denoise_file(source, tmp_path / "b.jpg")
     assert (tmp_path / "b.jpg").read_bytes() == source.read_bytes()
 
 
-def test_strength_0_into_another_format_keeps_every_pixel(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_strength_0_into_another_format(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", photo.astype(np.uint16) * 257)
     FileDenoiser(DenoiseOptions(strength=0)).denoise_file(source, tmp_path / "b.tif")
     assert np.array_equal(io.read(tmp_path / "b.tif").pages[0], io.read(source).pages[0])

@@ -35,7 +35,7 @@ def test_import_loads_nothing_heavy() -> None:
     assert not modules_after("import pellucid") & HEAVY
 
 
-def test_the_command_line_loads_nothing_heavy() -> None:
+def test_command_line_loads_nothing_heavy() -> None:
     assert not modules_after("import pellucid.cli") & HEAVY
 
 
@@ -53,7 +53,7 @@ def test_public_names() -> None:
         pellucid.sharpen  # noqa: B018
 
 
-def test_public_names_are_loaded_when_they_are_asked_for() -> None:
+def test_public_names_are_lazy() -> None:
     assert "numpy" not in modules_after("import pellucid.cli")
     assert "numpy" in modules_after("from pellucid import denoise")
 

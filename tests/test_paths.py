@@ -19,13 +19,13 @@ def test_results_lie_beside_their_inputs(tree: Path) -> None:
     assert [target.name for _, target in pairs] == ["a_denoised.jpg", "b_denoised.png"]
 
 
-def test_a_folder_is_mirrored_without_our_own_results(tree: Path) -> None:
+def test_folders_are_mirrored(tree: Path) -> None:
     (tree / "out").mkdir()
     pairs = plan_files([tree / "in"], tree / "out", recursive=True)
     assert [str(target.relative_to(tree)) for _, target in pairs] == ["out/a.jpg", "out/b.png", "out/sub/c.TIF"]
 
 
-def test_one_input_goes_to_a_file_or_into_a_folder(tree: Path) -> None:
+def test_one_input(tree: Path) -> None:
     assert plan_files([tree / "in/a.jpg"], tree / "x.png", recursive=False)[0][1] == tree / "x.png"
     assert plan_files([tree / "in/a.jpg"], tree, recursive=False)[0][1] == tree / "a.jpg"
 

@@ -97,9 +97,7 @@ def test_another_format_and_metadata(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_noise_that_the_network_sees_itself(
-    noisy: NDArray[np.uint8], tmp_path: Path, seeing_model: Path, dtype: type
-) -> None:
+def test_blind_with_estimator(noisy: NDArray[np.uint8], tmp_path: Path, seeing_model: Path, dtype: type) -> None:
     settings = DenoiseOptions(model=seeing_model, tile_px=240)
     image = noisy if dtype is np.uint8 else noisy / np.float32(64)
     source = save(tmp_path / "a.tif", image, image[::-1].copy())
@@ -111,7 +109,7 @@ def test_noise_that_the_network_sees_itself(
     assert result.sigmas == pytest.approx([255 * sigma for sigma in held.estimate_file(source)], abs=0.01)
 
 
-def test_the_estimate_is_that_of_the_image_in_memory(
+def test_estimate_equals_in_memory(
     noisy: NDArray[np.uint8], tmp_path: Path, held: FileDenoiser, streamed: FileDenoiser
 ) -> None:
     tall = np.tile(noisy, (4, 1, 1))
@@ -132,9 +130,7 @@ def test_strength_0_gives_the_file_back(noisy: NDArray[np.uint8], tmp_path: Path
     assert np.array_equal(io.read(tmp_path / "b.png").pages[0], io.read(source).pages[0])
 
 
-def test_faults_leave_nothing_and_the_next_file_has_its_turn(
-    noisy: NDArray[np.uint8], tmp_path: Path, streamed: FileDenoiser
-) -> None:
+def test_damaged_files_leave_nothing(noisy: NDArray[np.uint8], tmp_path: Path, streamed: FileDenoiser) -> None:
     whole = save(tmp_path / "a.png", noisy, alpha=noisy[..., 0].copy())
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:-9000])
@@ -154,7 +150,7 @@ def test_faults_leave_nothing_and_the_next_file_has_its_turn(
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupt_between_tiles_leaves_nothing(
+def test_interrupt_leaves_nothing(
     noisy: NDArray[np.uint8], tmp_path: Path, streamed: FileDenoiser, kind: type[BaseException]
 ) -> None:
     source = save(tmp_path / "a.tif", noisy)
@@ -169,7 +165,7 @@ def test_an_interrupt_between_tiles_leaves_nothing(
     streamed.denoise_file(source, tmp_path / "b.tif")
 
 
-def test_a_file_that_changes_between_the_passes_is_refused(noisy: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_file_changed_between_passes(noisy: NDArray[np.uint8], tmp_path: Path) -> None:
     scan = io.read_or_scan(save(tmp_path / "a.png", noisy), max_held_bytes=0)
     assert isinstance(scan, io.Scan)
     io.write(io.Picture((noisy[:50].copy(),), (None,), "png"), tmp_path / "a.png", overwrite=True)
@@ -206,7 +202,7 @@ class Plain:
 
 
 @pytest.mark.slow
-def test_memory_depends_on_the_width_and_not_on_the_area(small_model: Path, tmp_path: Path) -> None:
+def test_memory_depends_on_width_only(small_model: Path, tmp_path: Path) -> None:
     """Up to 268 megapixels. What the network needs depends on its tile alone, so that a small one will do."""
     peaks_mb = []
     for height_px in (8192, 32768):
@@ -220,7 +216,7 @@ def test_memory_depends_on_the_width_and_not_on_the_area(small_model: Path, tmp_
 
 
 @pytest.mark.slow
-def test_the_bundled_model_needs_less_than_1200_mb(tmp_path: Path) -> None:
+def test_memory_of_the_bundled_model(tmp_path: Path) -> None:
     """With as many columns of tiles as an image of a gigapixel has."""
     io.write(Plain(32768, 1400, io.Metadata(compression="none")), tmp_path / "a.tif")
     assert peak_memory_mb(COMMAND, "denoise", tmp_path / "a.tif") < 1200

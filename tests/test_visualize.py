@@ -48,23 +48,21 @@ def test_the_map_is_what_the_model_sees(noisy: NDArray[np.uint8], tmp_path: Path
     assert sigmas == pytest.approx(denoiser.estimate_file(source))
 
 
-def test_a_map_of_eight_bits_is_ten_times_as_bright(
-    noisy: NDArray[np.uint8], tmp_path: Path, denoiser: FileDenoiser
-) -> None:
+def test_8_bit_map_is_amplified(noisy: NDArray[np.uint8], tmp_path: Path, denoiser: FileDenoiser) -> None:
     denoiser.map_file(save(tmp_path / "a.png", noisy), tmp_path / "map.png")
     drawn = io.read(tmp_path / "map.png").pages[0]
     level = denoiser.denoiser(3).estimate_map(noisy)
     assert np.abs(drawn[..., 0] - np.clip(2550 * level, 0, 255)).max() <= 0.51
 
 
-def test_without_an_estimator_no_map_is_drawn(noisy: NDArray[np.uint8], tmp_path: Path, small_model: Path) -> None:
+def test_map_needs_an_estimator(noisy: NDArray[np.uint8], tmp_path: Path, small_model: Path) -> None:
     with pytest.raises(ParameterError, match="no noise estimator"):
         FileDenoiser(DenoiseOptions(model=small_model)).map_file(save(tmp_path / "a.png", noisy), tmp_path / "map.png")
     assert not (tmp_path / "map.png").exists()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_what_was_taken_out_is_the_difference(
+def test_residual_is_the_difference(
     noisy: NDArray[np.uint8], tmp_path: Path, denoiser: FileDenoiser, dtype: type
 ) -> None:
     high = 1.0 if dtype is np.float32 else float(np.iinfo(dtype).max)
@@ -81,9 +79,7 @@ def test_what_was_taken_out_is_the_difference(
     assert np.abs(drawn - np.clip(127.5 + 4 * 255 * removed, 0, 255)).max() <= 0.51
 
 
-def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
-    noisy: NDArray[np.uint8], tmp_path: Path, denoiser: FileDenoiser
-) -> None:
+def test_unwritable_drawing(noisy: NDArray[np.uint8], tmp_path: Path, denoiser: FileDenoiser) -> None:
     source = save(tmp_path / "a.png", noisy)
     for removed in (source, tmp_path / "removed.xyz", tmp_path / "nowhere" / "removed.png"):
         with pytest.raises(OutputError):

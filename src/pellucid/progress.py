@@ -1,4 +1,4 @@
-"""The progress bar of everything that takes long: on stderr, and only on a terminal."""
+"""Progress bar on stderr, shown only on a terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -6,21 +6,7 @@ from contextlib import contextmanager
 
 
 class ProgressBar:
-    """A bar with the count, a note and the time left; without a terminal it shows nothing.
-
-    Parameters
-    ----------
-    title : str
-        Before the bar.
-    total : int, optional
-        How many there are, where that is known from the start.
-    show : bool
-        False: show nothing, even on a terminal.
-
-    Attributes
-    ----------
-    is_shown : bool
-    """
+    """A bar with a title, the count, a note and the time left; shown on a terminal unless `show` is False."""
 
     def __init__(self, title: str = "", *, total: int | None = None, show: bool = True) -> None:
         self.is_shown = show and sys.stderr.isatty()

@@ -21,8 +21,16 @@ RESIDUAL_GAIN = 4.0
 _ROWS_AT_ONCE = 256
 
 
+class _Drawing:
+    """What drawings have in common as sources of `io.write`."""
+
+    def is_opaque(self) -> bool:
+        """Always true: there is no alpha."""
+        return True
+
+
 @dataclass(frozen=True)
-class NoiseMap:
+class NoiseMap(_Drawing):
     """The noise map of an image as a gray image.
 
     The pixel values are standard deviations as a fraction of the range if `is_exact`, else 8 bits, amplified by
@@ -44,10 +52,6 @@ class NoiseMap:
         """The source's, without its colour profile."""
         return replace(self.source.metadata, icc=None)
 
-    def is_opaque(self) -> bool:
-        """Always true: there is no alpha."""
-        return True
-
     def bands(self) -> Generator[io.Samples, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, 1)."""
         for page, meter in enumerate(self.meters):
@@ -65,7 +69,7 @@ class NoiseMap:
 
 
 @dataclass(frozen=True)
-class RemovedNoise:
+class RemovedNoise(_Drawing):
     """The difference of two images of one size and dtype.
 
     The pixel values are fractions of the dtype's range if `is_exact`, else 8 bits, amplified by `RESIDUAL_GAIN` around
@@ -85,10 +89,6 @@ class RemovedNoise:
     def metadata(self) -> io.Metadata:
         """The source's, without its colour profile."""
         return replace(self.before.metadata, icc=None)
-
-    def is_opaque(self) -> bool:
-        """Always true: there is no alpha."""
-        return True
 
     def bands(self) -> Generator[io.Samples, None, None]:
         """Yield the rows of all pages from the top to the bottom, (h, W, C)."""

@@ -1,7 +1,20 @@
-"""Fixtures of other packages' tests that the commands' tests use too."""
+"""Image files that the commands' tests share."""
 
-from tests.evaluation.conftest import made_up, peers, pictures
-from tests.lab.conftest import run_all, tossing
-from tests.server.conftest import client, noisy, noisy_file, server
+from pathlib import Path
 
-__all__ = ["client", "made_up", "noisy", "noisy_file", "peers", "pictures", "run_all", "server", "tossing"]
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pellucid import io
+from tests.conftest import add_noise
+
+
+def save(path: Path, page: NDArray[np.generic]) -> Path:
+    io.write(io.Picture((page,), (None,), io.SUFFIXES[path.suffix]), path)
+    return path
+
+
+@pytest.fixture
+def noisy(photo: NDArray[np.uint8], tmp_path: Path) -> Path:
+    return save(tmp_path / "noisy.png", add_noise(photo, 25)[:200, :240].copy())

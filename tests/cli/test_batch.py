@@ -83,7 +83,7 @@ def make_broken(folder: Path, photo: NDArray[np.uint8], number: int) -> Path:
 
 
 @pytest.mark.slow
-def test_a_folder_of_500_with_25_broken_in_25_ways(pellucid: Run, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_500_files_with_25_broken(pellucid: Run, photo: NDArray[np.uint8], tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     good: dict[str, Path] = {}
     for number in range(N_FILES - N_BROKEN):
@@ -133,9 +133,7 @@ def visible(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_killed_at_30_random_moments_it_ends_as_if_undisturbed(
-    small_photos: Path, small_model: Path, tmp_path: Path
-) -> None:
+def test_resume_after_30_kills(small_photos: Path, small_model: Path, tmp_path: Path) -> None:
     def command(output: Path) -> list[str]:
         return [*map(str, (COMMAND, "batch", small_photos, "-o", output, "-m", small_model, "--sigma", 20, "-q"))]
 
@@ -231,9 +229,7 @@ def test_a_suffix_for_all(pellucid: Run, small_photos: Path, small_model: Path, 
         (["a.png"], 2, "--output"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line_and_nothing_made(
-    pellucid: Run, tmp_path: Path, arguments: list[str], code: int, message: str
-) -> None:
+def test_usage_errors(pellucid: Run, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     (tmp_path / "file").touch()
     if arguments[0] == "a.png":
         (tmp_path / "a.png").write_bytes(b"never looked at")
@@ -280,9 +276,7 @@ def test_a_run_of_failures_is_ended(pellucid: Run, small_model: Path, tmp_path: 
         ("pyarrow", ["list.parquet", "-o", "out"], "list.parquet: needs pyarrow, which is not installed"),
     ],
 )
-def test_a_missing_extra_is_told_in_one_line(
-    tmp_path: Path, small_model: Path, package: str, arguments: list[str], needed: str
-) -> None:
+def test_missing_extra(tmp_path: Path, small_model: Path, package: str, arguments: list[str], needed: str) -> None:
     (tmp_path / "a.png").write_bytes(b"never looked at")
     script = f"import sys; sys.modules['{package}'] = None; from pellucid.cli import main; main()"
     done = subprocess.run(
@@ -303,9 +297,7 @@ def test_a_missing_extra_is_told_in_one_line(
         ("ray://host:1", 2, "give HOST:PORT, 'auto' or 'local'"),
     ],
 )
-def test_where_no_cluster_is_none_is_joined(
-    pellucid: Run, small_model: Path, tmp_path: Path, address: str, code: int, message: str
-) -> None:
+def test_no_cluster(pellucid: Run, small_model: Path, tmp_path: Path, address: str, code: int, message: str) -> None:
     (tmp_path / "a.png").write_bytes(b"never looked at")
     done = pellucid("batch", tmp_path, "-o", tmp_path / "out", "-m", small_model, "--sigma", 9, "--ray", address)
     assert done.returncode == code

@@ -46,7 +46,7 @@ def test_files(run, pictures, tmp_path):
     assert "written: evaluation.csv, evaluation.json, quality_per_time.png" in result.stderr
 
 
-def test_a_used_folder_is_refused_before_anything_is_measured(run, pictures, tmp_path, monkeypatch):
+def test_used_folder(run, pictures, tmp_path, monkeypatch):
     (tmp_path / "evaluation.json").write_text("{}")
     monkeypatch.setattr("pellucid.evaluation.benchmark.evaluate", lambda *_, **__: pytest.fail("measured"))
     with pytest.raises(OutputError, match="already has an evaluation"):
@@ -60,7 +60,7 @@ def test_without_matplotlib(run, pictures, tmp_path, monkeypatch):
     assert "tables written; no plot: plot: needs matplotlib" in result.stderr
 
 
-def test_all_methods_with_missing_ones_named(run, pictures, monkeypatch):
+def test_all_methods(run, pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "bm3d", None)
     result = run(pictures[0], "-m", "all", "-s", 25)
     assert result.exit_code == 0
@@ -70,7 +70,7 @@ def test_all_methods_with_missing_ones_named(run, pictures, monkeypatch):
     assert done == ["noisy", "skimage-wavelet", "skimage-tv", "skimage-nlm", "opencv-nlm", "pellucid"]
 
 
-def test_failures_are_named_and_change_the_exit_code(run, pictures, monkeypatch):
+def test_failures(run, pictures, monkeypatch):
     def fail(noisy, sigma):
         raise ValueError("not today")
 
@@ -88,7 +88,7 @@ def test_failures_are_named_and_change_the_exit_code(run, pictures, monkeypatch)
     assert result.stdout.splitlines()[-1].startswith("noisy")
 
 
-def test_an_image_that_cannot_be_used_is_named(run, pictures):
+def test_bad_image(run, pictures):
     pictures[1].write_bytes(b"")
     result = run(*pictures, "-m", "noisy", "-s", 25)
     assert result.exit_code == 3

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typer.testing import CliRunner
 from pellucid.cli.lab import app
 from pellucid.errors import MissingExtraError, ParameterError
 from pellucid.lab.studies import STUDIES
+from tests.lab.conftest import Tossing
 
 
 def run(*arguments):
@@ -27,8 +27,8 @@ def test_list_names_all():
     assert [line.split()[0] for line in result.stdout.splitlines()] == [study.name for study in STUDIES]
 
 
-def test_run_and_report(tmp_path, tossing, monkeypatch, in_threads):
-    monkeypatch.setattr("pellucid.lab.studies.STUDIES", (tossing.study(),))
+def test_run_and_report(tmp_path, monkeypatch, in_threads):
+    monkeypatch.setattr("pellucid.lab.studies.STUDIES", (Tossing().study(),))
     results, page = tmp_path / "results", tmp_path / "page.html"
     done = run("run", "tossing", "--quick", "--seeds", 2, "--jobs", 1, "-o", results)
     assert done.stderr.splitlines()[0].startswith("1/4  tossing/head-seed-0: 0.")
@@ -39,8 +39,8 @@ def test_run_and_report(tmp_path, tossing, monkeypatch, in_threads):
     assert "Heads win by 2.00" in page.read_text()
 
 
-def test_full(tmp_path, tossing, monkeypatch, in_threads):
-    monkeypatch.setattr("pellucid.lab.studies.STUDIES", (tossing.study(),))
+def test_full(tmp_path, monkeypatch, in_threads):
+    monkeypatch.setattr("pellucid.lab.studies.STUDIES", (Tossing().study(),))
     run("run", "--full", "--seeds", 1, "-o", tmp_path)
     assert json.loads((tmp_path / "tossing/head-seed-0.json").read_text())["effort"] == "full"
 
@@ -55,9 +55,8 @@ def test_bad_arguments(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("run", "--quick"), ("report",)])
-def test_without_the_extra(arguments, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else find(name))
+def test_missing_extra(arguments, without_module):
+    without_module("jinja2")
     with pytest.raises(MissingExtraError, match=r"jinja2, which is not installed: pip install 'pellucid\[lab\]'"):
         run(*arguments)
 

@@ -5,12 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pellucid.cli import serve
 from pellucid.cli.serve import serve_command
 from pellucid.errors import MissingExtraError
 from tests.conftest import Run
@@ -48,8 +48,8 @@ def test_a_port_in_use(pellucid: Run) -> None:
     )
 
 
-def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "_EXTRA", ("no_such_module",))
+def test_missing_extra(without_module: Callable[[str], None]) -> None:
+    without_module("uvicorn")
     with pytest.raises(MissingExtraError, match=r"pip install 'pellucid\[serve\]'"):
         serve_command()
 
@@ -71,7 +71,7 @@ def test_it_ends_cleanly(number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-def test_workers_end_with_it_however_it_ends() -> None:
+def test_workers_end_with_the_server() -> None:
     running = start("--workers", 2, "--threads", 2)
     running.wait_ready()
     workers = running.workers()

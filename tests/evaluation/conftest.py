@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
-from skimage.data import astronaut
 
 
 def _text(file, name, text):
@@ -82,18 +80,3 @@ def peers(tmp_path):
     for name in ("dncnn_color_sigma25.mat", "dncnn_color_blind.mat"):
         write_matconvnet(folder / name, interleave(random_convolutions([3, 7, 6, 3])))
     return folder
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """Three small colour photographs, of two sizes."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for name, top, left, height, width in (
-        ("a", 0, 150, 24, 32),
-        ("b", 90, 200, 24, 32),
-        ("c", 10, 190, 40, 20),
-    ):
-        crop = astronaut()[top : top + height, left : left + width]
-        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{name}.png")
-    return sorted(folder.iterdir())

@@ -40,7 +40,7 @@ def test_subtraction_stays_within_the_dtype(dtype: type, amount: float) -> None:
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_detail_comes_back_at_edges_and_not_in_flat_places(n_channels: int) -> None:
+def test_detail_is_restored_at_edges_only(n_channels: int) -> None:
     clean = np.zeros((40, 60, n_channels), np.float32)
     clean[:, 30:] = 1.0
     noise = 0.05 * random(clean.shape)
@@ -53,7 +53,7 @@ def test_detail_comes_back_at_edges_and_not_in_flat_places(n_channels: int) -> N
     assert restore_detail(noise, clean + noise, level, 0.0) is noise
 
 
-def test_detail_is_told_alike_in_any_window() -> None:
+def test_detail_does_not_depend_on_the_window() -> None:
     noisy, residual, level = random((50, 60, 3)), random((50, 60, 3), 1), np.full((50, 60, 1), 0.3, np.float32)
     whole = restore_detail(residual, noisy, level, 1.0)
     part = (slice(10, 40), slice(20, 60))
@@ -61,7 +61,7 @@ def test_detail_is_told_alike_in_any_window() -> None:
     np.testing.assert_array_equal(cut[2:-2, 2:], whole[12:38, 22:])
 
 
-def test_gray_ground_loses_the_same_in_all_colours() -> None:
+def test_gray_areas_stay_gray() -> None:
     window = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
     window[:, :15] = window[:, :15, :1]
     window[4, 3, 2] ^= 1
@@ -77,6 +77,6 @@ def test_gray_ground_loses_the_same_in_all_colours() -> None:
     assert spread[4, 3 + far] == 0
 
 
-def test_gray_channels_have_no_tint() -> None:
+def test_gray_images_are_left_alone() -> None:
     residual = random((6, 6, 1))
     assert keep_gray(residual, np.zeros((6, 6, 1))) is residual

@@ -65,9 +65,7 @@ def test_a_sigma_map_tiles_like_the_image(photo: NDArray[np.uint8], exact: pellu
 
 
 @pytest.mark.parametrize("detail", [0.0, 0.6])
-def test_tiled_equals_untiled_where_the_network_sees_the_noise_itself(
-    photo: NDArray[np.uint8], seeing_model: Path, detail: float
-) -> None:
+def test_tiled_equals_untiled_blind(photo: NDArray[np.uint8], seeing_model: Path, detail: float) -> None:
     noisy = add_noise(photo, 15)[:330, :301] / np.float32(255)
     tiled, whole = (pellucid.Denoiser(seeing_model, precision="fp32", tile_px=side) for side in (240, 800))
     one, other = RunningRMS(), RunningRMS()
@@ -78,14 +76,14 @@ def test_tiled_equals_untiled_where_the_network_sees_the_noise_itself(
     assert one.sigma == pytest.approx(whole.estimate(noisy), rel=1e-5)
 
 
-def test_told_its_own_map_a_denoiser_does_what_it_does_blindly(photo: NDArray[np.uint8], seeing_model: Path) -> None:
+def test_own_map_equals_blind(photo: NDArray[np.uint8], seeing_model: Path) -> None:
     noisy = add_noise(photo, 15)[:96, :104] / np.float32(255)
     denoiser = pellucid.Denoiser(seeing_model, precision="fp32")
     told = denoiser.denoise(noisy, sigma=denoiser.estimate_map(noisy))
     np.testing.assert_allclose(told, denoiser.denoise(noisy), atol=1e-6)
 
 
-def test_detail_brings_edges_back_towards_the_input(photo: NDArray[np.uint8]) -> None:
+def test_detail(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25) / np.float32(255)
     none, half, whole = (pellucid.denoise(noisy, detail=detail) for detail in (0.0, 0.5, 1.0))
     assert np.abs(whole - noisy).mean() < np.abs(half - noisy).mean() < np.abs(none - noisy).mean()
@@ -117,9 +115,7 @@ def test_odd_sizes(size: tuple[int, int], n_channels: int | None) -> None:
     channels=st.sampled_from([None, 1, 2, 3, 5]),
 )
 @settings(max_examples=40, deadline=None)
-def test_shape_and_dtype_are_kept_and_strength_0_changes_nothing(
-    dtype: Any, height: int, width: int, channels: int | None
-) -> None:
+def test_shape_dtype_and_strength_0(dtype: Any, height: int, width: int, channels: int | None) -> None:
     shape = (height, width) if channels is None else (height, width, channels)
     values = np.random.default_rng(height * width).random(shape)
     image = (values * np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else values).astype(dtype)
@@ -134,14 +130,14 @@ def test_shape_and_dtype_are_kept_and_strength_0_changes_nothing(
     assert np.array_equal(image, before)
 
 
-def test_strength_blends_between_the_input_and_the_result(photo: NDArray[np.uint8]) -> None:
+def test_strength_blends(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25).astype(np.float64)
     full = pellucid.denoise(noisy, sigma=0.1, data_range=255)
     half = pellucid.denoise(noisy, sigma=0.1, strength=0.5, data_range=255)
     np.testing.assert_allclose(half, (noisy + full) / 2, atol=1e-3)
 
 
-def test_brightness_and_colour_are_taken_out_by_themselves(photo: NDArray[np.uint8]) -> None:
+def test_luma_and_chroma(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25).astype(np.float64)
     weights = np.array([0.299, 0.587, 0.114])
 
@@ -156,7 +152,7 @@ def test_brightness_and_colour_are_taken_out_by_themselves(photo: NDArray[np.uin
     assert np.array_equal(pellucid.denoise(noisy, sigma=0.1, luma=0, chroma=0, data_range=255), noisy)
 
 
-def test_chroma_is_of_no_effect_without_colour(gray_photo: NDArray[np.uint8]) -> None:
+def test_chroma_without_colour(gray_photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(gray_photo, 25)
     assert np.array_equal(pellucid.denoise(noisy, sigma=0.1, chroma=0), pellucid.denoise(noisy, sigma=0.1))
 
@@ -180,7 +176,7 @@ def test_float_images_in_other_ranges(photo: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose((by_itself - 100) / 4000, unit, atol=2e-2)
 
 
-def test_channel_axis_first_and_non_contiguous_input(photo: NDArray[np.uint8]) -> None:
+def test_channel_axis(photo: NDArray[np.uint8]) -> None:
     noisy = add_noise(photo, 25)
     last = pellucid.denoise(noisy, sigma=0.1)
     first = pellucid.denoise(np.moveaxis(noisy, -1, 0), sigma=0.1, channel_axis=0)
@@ -206,7 +202,7 @@ def test_flat_pictures_do_not_drift(value: float) -> None:
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0), (0, 255, 255), (13, 13, 13), (252, 131, 7)])
-def test_flat_places_beside_an_edge_do_not_drift(colour: tuple[int, int, int]) -> None:
+def test_flat_areas_keep_their_mean(colour: tuple[int, int, int]) -> None:
     image = np.full((128, 160, 3), 128, np.uint8)
     image[:, 64:] = colour
     changed = pellucid.denoise(image).astype(int) - image
@@ -214,7 +210,7 @@ def test_flat_places_beside_an_edge_do_not_drift(colour: tuple[int, int, int]) -
     assert not changed[:, 88:].any()
 
 
-def test_where_the_level_is_nothing_nothing_is_taken_out(photo: NDArray[np.uint8]) -> None:
+def test_sigma_0_removes_nothing(photo: NDArray[np.uint8]) -> None:
     noisy, level = add_noise(photo, 25), np.full(photo.shape[:2], 0.1, np.float32)
     level[100:200, 150:300] = 0
     cleaned = pellucid.denoise(noisy, sigma=level)
@@ -222,7 +218,7 @@ def test_where_the_level_is_nothing_nothing_is_taken_out(photo: NDArray[np.uint8
     assert psnr(cleaned[300:], photo[300:]) > psnr(noisy[300:], photo[300:]) + 6
 
 
-def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
+def test_camera_noise() -> None:
     """A photograph of an imitated camera, of seeds that training has not seen."""
     from skimage import data
 
@@ -247,7 +243,7 @@ def test_a_camera_s_noise_is_removed_and_the_means_stay() -> None:
 
 
 @pytest.mark.parametrize("sigma", [10, 20])
-def test_noise_that_is_alike_in_all_colours_is_seen(sigma: int) -> None:
+def test_gray_noise_on_colour(sigma: int) -> None:
     from skimage import data
 
     clean = data.coffee()[:256, :256] / 255
@@ -257,7 +253,7 @@ def test_noise_that_is_alike_in_all_colours_is_seen(sigma: int) -> None:
 
 
 @pytest.mark.parametrize("sigma", [10, 20])
-def test_noise_of_a_photograph_in_black_and_white_that_is_stored_in_colour_is_seen(sigma: int) -> None:
+def test_gray_photo_stored_as_colour(sigma: int) -> None:
     from skimage import data
 
     clean = np.repeat(data.coffee()[:256, :256].mean(axis=2, keepdims=True), 3, axis=2) / 255
@@ -317,19 +313,19 @@ def test_signed_integers_need_a_range(gray_photo: NDArray[np.uint8]) -> None:
     assert psnr(denoised + 100, gray_photo) > psnr(noisy + 100, gray_photo) + 6
 
 
-def test_a_colour_model_refuses_other_channels_and_names_the_remedy() -> None:
+def test_wrong_channels() -> None:
     with pytest.raises(ParameterError, match="choose model 'gray'"):
         pellucid.denoise(np.zeros((16, 16, 4), np.uint8), model="color")
 
 
-def test_bf16_differs_from_fp32_by_less_than_the_eye_sees(photo: NDArray[np.uint8], exact: pellucid.Denoiser) -> None:
+def test_bf16_is_close_to_fp32(photo: NDArray[np.uint8], exact: pellucid.Denoiser) -> None:
     noisy = add_noise(photo, 25) / np.float32(255)
     fast = pellucid.Denoiser("color").denoise(noisy, sigma=0.1)
     difference = fast - exact.denoise(noisy, sigma=0.1)
     assert np.sqrt(np.square(difference).mean()) < 1e-3
 
 
-def test_the_noise_of_gray_photographs_is_seen_by_the_model_for_them(gray_photo: NDArray[np.uint8]) -> None:
+def test_photo_gray(gray_photo: NDArray[np.uint8]) -> None:
     rng, gains = np.random.default_rng(0), []
     clean = (gray_photo[:192, :192, None] / 255).astype(np.float32)
     for camera in (sample_camera(rng) for _ in range(40)):

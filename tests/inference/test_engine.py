@@ -36,7 +36,7 @@ def test_agrees_with_another_engine(name: str) -> None:
     assert np.abs(residual - expected[0].transpose(1, 2, 0)).max() < 1e-4
 
 
-def test_the_estimator_agrees_with_another_engine_and_stays_within_what_the_model_knows(seeing_model: Path) -> None:
+def test_estimator_equals_onnx_reference(seeing_model: Path) -> None:
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
@@ -51,7 +51,7 @@ def test_the_estimator_agrees_with_another_engine_and_stays_within_what_the_mode
     np.testing.assert_allclose(level, np.clip(expected[0].transpose(1, 2, 0), 0, limit), atol=1e-5)
 
 
-def test_an_estimator_that_gives_something_else_is_refused(seeing_model: Path, tmp_path: Path) -> None:
+def test_wrong_estimator_outputs(seeing_model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(seeing_model, tmp_path / "other")
     content = (folder / "model.onnx").read_bytes()
     (folder / "estimator.onnx").write_bytes(content)
@@ -62,7 +62,7 @@ def test_an_estimator_that_gives_something_else_is_refused(seeing_model: Path, t
         Network(find_model(folder))
 
 
-def test_many_shapes_and_threads_give_what_one_gives() -> None:
+def test_shapes_and_threads() -> None:
     network = Network(find_model("gray"), precision="fp32", n_threads=1)
     shapes = [(16, 24), (24, 16), (8, 8), (32, 8)]
     expected = {shape: network(*noise(*shape)) for shape in shapes}
@@ -108,19 +108,19 @@ def with_network(folder: Path, content: bytes) -> Path:
     return folder
 
 
-def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_damaged_network(tmp_path: Path) -> None:
     folder = with_network(tmp_path / "junk", b"junk" * 100)
     with pytest.raises(ModelError, match="cannot read its network"):
         Network(find_model(folder))
 
 
-def test_a_network_with_other_channels_than_its_card_is_refused(tmp_path: Path) -> None:
+def test_channels_differ_from_card(tmp_path: Path) -> None:
     folder = with_network(tmp_path / "swapped", find_model("color").read_network())
     with pytest.raises(ModelError, match="does not fit its card"):
         Network(find_model(folder))
 
 
-def test_signals_are_survived_whatever_order_networks_go_in() -> None:
+def test_signals_after_networks_are_freed() -> None:
     """In a process of its own: what went wrong was a crash."""
     script = """
 import gc, signal

@@ -36,7 +36,7 @@ def settled(estimates: NDArray[np.float64], bound: float = 1.0, n_channels: int 
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(0, 99))
-def test_noise_is_no_stronger_than_pixels_differ(n_rows: int, n_columns: int, n_channels: int, seed: int) -> None:
+def test_deviation_bound(n_rows: int, n_columns: int, n_channels: int, seed: int) -> None:
     noisy = np.random.default_rng(seed).random((4 * n_rows, 4 * n_columns, n_channels), dtype=np.float32)
     bound = deviation_bound(noisy)
     assert bound.shape == (n_rows, n_columns)
@@ -56,7 +56,7 @@ def test_in_what_is_flat_there_is_none(value: float) -> None:
     assert (bound[:, 3:7] > 0.1).all()
 
 
-def test_the_bound_does_not_depend_on_where_an_image_is_cut(photo: NDArray[np.uint8]) -> None:
+def test_bound_of_a_crop(photo: NDArray[np.uint8]) -> None:
     image = photo[:96, :96] / np.float32(255)
     whole, part = deviation_bound(image), deviation_bound(image[16:80, 24:])
     np.testing.assert_allclose(part[2:-2, 2:], whole[6:18, 8:], atol=1e-7)
@@ -67,18 +67,18 @@ def test_what_is_alike_everywhere_stays(level: float) -> None:
     np.testing.assert_allclose(settled(np.full((30, 40), level)), level, rtol=1e-6)
 
 
-def test_estimates_that_differ_by_chance_come_to_their_middle() -> None:
+def test_chance_differences() -> None:
     chance = 0.1 * (1 + 0.06 * np.random.default_rng(0).standard_normal((60, 60)))
     np.testing.assert_allclose(settled(chance), 0.1, rtol=0.04)
 
 
-def test_of_noise_that_is_seen_in_most_places_the_higher_estimates_count() -> None:
+def test_widespread_noise_counts_high() -> None:
     seen = np.random.default_rng(0).choice([0.01, 0.02, 0.03], (60, 60))
     np.testing.assert_allclose(settled(seen), 0.03 - 0.15 * 0.02, rtol=0.2)
     assert np.median(settled(seen)) == pytest.approx(0.03 - 0.15 * 0.02)
 
 
-def test_what_is_seen_in_few_places_is_texture() -> None:
+def test_sparse_estimates_are_texture() -> None:
     grass = np.zeros((60, 60))
     grass[:, 45:] = 0.06
     assert (settled(grass)[:, : 45 - SMOOTHED] == 0).all()
@@ -87,14 +87,12 @@ def test_what_is_seen_in_few_places_is_texture() -> None:
 
 
 @pytest.mark.parametrize(("n_channels", "seldom", "most"), [(3, 0.3, 2.5), (1, 0.3, 2.0), (1, 0.7, 2.0)])
-def test_it_comes_to_no_more_than_so_many_times_what_is_seen_elsewhere(
-    n_channels: int, seldom: float, most: float
-) -> None:
+def test_limit_factor(n_channels: int, seldom: float, most: float) -> None:
     seen = np.where(np.random.default_rng(0).random((60, 60)) < seldom, 0.1, 0.01)
     assert np.median(settled(seen, n_channels=n_channels)) == pytest.approx(most * 0.01)
 
 
-def test_what_is_seen_in_few_places_is_noise_where_flat_ground_bears_it_out() -> None:
+def test_flat_areas_confirm_noise() -> None:
     estimates = np.where(np.random.default_rng(0).random((60, 60)) < 0.3, 0.02, 0.0)
     deviations = np.where(np.random.default_rng(1).random((60, 60)) < 0.3, 0.006, 0.2)
     seen = np.stack([estimates, deviations], axis=2).repeat(AVERAGED, 0).repeat(AVERAGED, 1).astype(np.float32)
@@ -119,14 +117,14 @@ def test_each_half_keeps_its_level() -> None:
     assert level[: 36 - SMOOTHED].max() <= np.float32(0.05)
 
 
-def test_the_steps_of_what_is_compared_do_not_show() -> None:
+def test_sampling_steps_do_not_show() -> None:
     columns = np.random.default_rng(0).choice([0.01, 0.03], STEP)[np.arange(90) % STEP]
     level = settled(np.tile(columns, (60, 1)))[:, REACH:-REACH]
     np.testing.assert_allclose(level, level[0, 0], rtol=1e-6)
 
 
 @given(row=st.integers(0, 59), column=st.integers(0, 59))
-def test_what_is_farther_than_the_reach_does_not_count(row: int, column: int) -> None:
+def test_reach(row: int, column: int) -> None:
     level = np.random.default_rng(0).random((60, 60))
     changed = level.copy()
     changed[row, column] = 9
@@ -141,7 +139,7 @@ def blurred(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @given(height=st.integers(1, 150), width=st.integers(1, 90), band=st.integers(1, 4))
-def test_strips_give_the_map_of_the_whole(height: int, width: int, band: int) -> None:
+def test_strips_equal_whole_map(height: int, width: int, band: int) -> None:
     side = AVERAGED * CELL_PX
     image = np.random.default_rng(height).random((height, width, 3), np.float32)
     padded = np.pad(image, ((0, -height % side), (0, -width % side), (0, 0)), mode="symmetric")
@@ -154,7 +152,7 @@ def test_strips_give_the_map_of_the_whole(height: int, width: int, band: int) ->
     np.testing.assert_array_equal(np.concatenate(maps), whole)
 
 
-def test_large_maps_are_settled_piece_by_piece() -> None:
+def test_large_maps_by_strips() -> None:
     size = 3 * REACH_PX
     cells = estimate_cells(np.random.default_rng(0).random((size, size, 3), np.float32), blurred)
     whole = whole_map(cells, 1)

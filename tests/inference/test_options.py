@@ -16,12 +16,12 @@ from pellucid.inference.options import (
 )
 
 
-def test_keyword_arguments_are_the_options_that_change_the_result() -> None:
+def test_keyword_arguments_are_result_options() -> None:
     assert {*ResultOptions.__annotations__, "model"} == set(RESULT_OPTIONS)
 
 
 @pytest.mark.parametrize("function", [pellucid.denoise, pellucid.Denoiser.denoise])
-def test_signatures_show_every_option_and_its_default(function: Any) -> None:
+def test_signatures_show_defaults(function: Any) -> None:
     shown = inspect.signature(function).parameters
     defaults = {name: shown[name].default for name in ResultOptions.__annotations__}
     assert defaults == DenoiseOptions().result_options
@@ -48,7 +48,7 @@ def test_bounds(name: str, value: float) -> None:
         DenoiseOptions.from_user_units({name: 100 * value})
 
 
-def test_negative_sigma_is_refused_in_user_units() -> None:
+def test_negative_sigma() -> None:
     with pytest.raises(ParameterError, match=r"^sigma must be at least 0 \(got -5\)$"):
         DenoiseOptions.from_user_units({"sigma": -5})
 

@@ -104,9 +104,7 @@ def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
         ("[estimator]", "[[estimator]]", "is missing"),
     ],
 )
-def test_a_damaged_table_of_an_estimator_is_refused(
-    seeing_model: Path, tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_damaged_estimator_table(seeing_model: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
     folder = shutil.copytree(seeing_model, tmp_path / "mine")
     card = folder / "card.toml"
     text = card.read_text()

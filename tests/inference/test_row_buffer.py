@@ -33,7 +33,7 @@ def test_rows_are_those_of_the_image(height: int, heights: list[int], cuts: list
         np.testing.assert_array_equal(rows[start : start + n_rows], image[start : start + n_rows])
 
 
-def test_no_more_is_asked_for_than_is_needed() -> None:
+def test_reads_no_more_than_needed() -> None:
     asked = []
 
     def bands() -> Iterator[NDArray[Any]]:
@@ -48,7 +48,7 @@ def test_no_more_is_asked_for_than_is_needed() -> None:
     assert asked == [0, 1, 2]
 
 
-def test_an_error_of_the_source_passes_through() -> None:
+def test_source_errors_propagate() -> None:
     def bands() -> Iterator[NDArray[Any]]:
         yield np.zeros((4, 1, 1))
         raise OSError("gone")
@@ -63,9 +63,7 @@ def test_an_error_of_the_source_passes_through() -> None:
     heights=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     cuts=st.lists(st.tuples(st.integers(0, 9), st.integers(10, 25), st.integers(0, 9)), max_size=12),
 )
-def test_a_second_reader_gets_what_the_first_has_had(
-    height: int, heights: list[int], cuts: list[tuple[int, int, int]]
-) -> None:
+def test_second_reader(height: int, heights: list[int], cuts: list[tuple[int, int, int]]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, 3, 2), dtype=np.uint8)
     first, second = read_twice(RowBuffer(in_bands(image, heights), image.shape, image.dtype))
     assert second.shape == image.shape
@@ -77,6 +75,6 @@ def test_a_second_reader_gets_what_the_first_has_had(
         start = min(start + step, height)
 
 
-def test_an_array_is_given_to_both_readers_as_it_is() -> None:
+def test_arrays_are_shared() -> None:
     image = np.zeros((4, 4, 1))
     assert all(reader is image for reader in read_twice(image))

@@ -28,7 +28,7 @@ def local(image: NDArray[Any], **_: object) -> NDArray[Any]:
     length=st.integers(1, 400),
     tile=st.integers(2 * HALO // STRIDE + 1, 40).map(lambda n: n * STRIDE),
 )
-def test_cores_cover_an_axis_and_windows_hold_their_halo(length: int, tile: int) -> None:
+def test_cores_cover_an_axis(length: int, tile: int) -> None:
     spans = plan_axis(length, tile_px=tile, halo_px=HALO, stride_px=STRIDE)
     padded = -(-length // STRIDE) * STRIDE
     assert spans[0].core_start == 0
@@ -61,7 +61,7 @@ def test_tiled_equals_whole(height: int, width: int, tile: int, seed: int) -> No
 
 @given(height=st.integers(1, 90), width=st.integers(1, 90), cell=st.sampled_from([2, 4]))
 @settings(deadline=None)
-def test_a_function_of_cells_gives_a_map_of_cells(height: int, width: int, cell: int) -> None:
+def test_cells(height: int, width: int, cell: int) -> None:
     def thinned(window: NDArray[Any], **_: object) -> NDArray[Any]:
         return local(window)[::cell, ::cell]
 
@@ -71,7 +71,7 @@ def test_a_function_of_cells_gives_a_map_of_cells(height: int, width: int, cell:
     np.testing.assert_array_equal(np.concatenate(list(strips)), whole[::cell, ::cell])
 
 
-def test_very_wide_images_are_cut_into_lower_windows_that_fit_as_well() -> None:
+def test_wide_images() -> None:
     image = np.random.default_rng(0).random((100, 500, 2))
     seen = set()
 
@@ -93,7 +93,7 @@ def test_a_halo_too_small_would_be_seen() -> None:
     assert np.abs(out - local(image)).max() > 0.1
 
 
-def test_several_inputs_are_cut_alike_and_progress_is_told() -> None:
+def test_several_inputs_and_progress() -> None:
     image = np.arange(60 * 50, dtype=float).reshape(60, 50, 1)
     told: list[tuple[int, int]] = []
 

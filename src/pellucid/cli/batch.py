@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pellucid.cli.options import AsJson, Overwrite, Quiet, with_denoise_options
-from pellucid.cli.output import print_json
+from pellucid.cli.output import print_json, print_remark, print_table
 from pellucid.errors import ExitCode, TooManyFailedError
 from pellucid.inference.options import DenoiseOptions
 from pellucid.progress import progress_bar
@@ -29,22 +29,22 @@ def batch_command(
     ],
     *,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="DST", help="Folder or URL for the results; made if not there.")
+        str, typer.Option("--output", "-o", metavar="DST", help="Folder or URL for the results; created if needed.")
     ],
     options: DenoiseOptions,
     suffix: Annotated[
         str | None,
-        typer.Option("--suffix", metavar=".EXT", help="What results end in, and their format; default: the source's."),
+        typer.Option("--suffix", metavar=".EXT", help="Suffix and format of the results; default: the source's."),
     ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray", metavar="ADDRESS", help="Work on Ray: 'local' starts it here; 'auto' or HOST:PORT joins machines."
+            "--ray", metavar="ADDRESS", help="Run on Ray: 'local' starts it here; 'auto' or HOST:PORT joins a cluster."
         ),
     ] = None,
     max_error_rate: Annotated[
         float | None,
-        typer.Option("--max-error-rate", metavar="0..1", help="Stop once a larger share of the files has failed."),
+        typer.Option("--max-error-rate", metavar="0..1", help="Stop when a larger fraction of the files has failed."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -107,7 +107,7 @@ def batch_command(
 
 
 def _cluster(address: str | None, threads: int | None, batch: "Batch") -> "AbstractContextManager[Cluster | None]":
-    """Start or join Ray, if that is asked for and there is something to do."""
+    """Start or join Ray, if an address is given and there are files to denoise."""
     if address is None or not batch.jobs:
         return nullcontext()
     from pellucid.batch.ray_backend import RayCluster  # noqa: PLC0415
@@ -124,14 +124,7 @@ def _summary(counts: "Counter[str]", n_done_before: int, output: str) -> str:
 
 
 def _print_failures(failed: "list[LedgerEntry]", n_failed: int, report: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table("file", "what is wrong", title=f"{n_failed} failed", box=None, title_justify="left")
-    for record in failed:
-        table.add_row(Text(record.source), Text((record.error or "").removeprefix(f"{record.source}: ")))
-    # A log has a line for each, however long.
-    Console(stderr=True, width=None if sys.stderr.isatty() else 10_000, soft_wrap=True).print(table)
+    rows = [(record.source, (record.error or "").removeprefix(f"{record.source}: ")) for record in failed]
+    print_table(f"{n_failed} failed", ("file", "error"), rows)
     if n_failed > len(failed):
-        typer.echo(f"and {n_failed - len(failed)} more: see {report}", err=True)
+        print_remark(f"and {n_failed - len(failed)} more: see {report}")

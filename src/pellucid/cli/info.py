@@ -111,9 +111,9 @@ def doctor_command(
 
     report = examine(DenoiseOptions(device=device, precision=precision, n_threads=threads))
     if as_json:
-        print_json(asdict(report))
+        print_json(report)
         return
-    for key, value in asdict(report).items():
+    for key, value in report.items():
         typer.echo(f"{key.replace('_', ' '):<22}{_shown(value)}")
 
 

@@ -68,13 +68,6 @@ def known_range(dtype: np.dtype[Any], smallest: float = 0.0, largest: float = 0.
     return smallest, largest
 
 
-def channel_groups(n_channels: int, model_channels: int) -> list[slice]:
-    """Group channels that are denoised together: three for a colour model, else one by one."""
-    if n_channels == 3 == model_channels:
-        return [slice(0, 3)]
-    return [slice(c, c + 1) for c in range(n_channels)]
-
-
 def restore_axis(pixels: Array, n_axes: int, channel_axis: int | None) -> Array:
     """Undo :func:`view_image` for an image that had `n_axes` axes."""
     if channel_axis is None or n_axes == 2:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pellucid.errors import ParameterError
-from pellucid.inference.arrays import Range, View, channel_groups, restore_axis, view_image
+from pellucid.inference.arrays import Range, View, restore_axis, view_image
 from pellucid.inference.blending import (
     DETAIL_REACH_PX,
     GRAY_REACH_PX,
@@ -25,7 +25,7 @@ from pellucid.inference.noise_map import AVERAGED, CELL_PX, estimate_cells, smoo
 from pellucid.inference.options import DEFAULT_TILE_PX, DenoiseOptions, ResultOptions, explicit_options
 from pellucid.inference.registry import DEFAULT_NAMES, ModelCard, find_model
 from pellucid.inference.row_buffer import Array, RowBuffer, Rows, read_twice
-from pellucid.inference.tiling import Progress, apply_tiled, check_tile
+from pellucid.inference.tiling import Grid, Progress, apply_tiled, check_tile
 
 
 class Denoiser:
@@ -177,7 +177,7 @@ class Denoiser:
         return self.level_rows(view.pixels, n_channels=view.pixels.shape[2], data_range=(view.low, view.high))
 
     def level_rows(
-        self, image: Rows, *, n_channels: int, data_range: tuple[float, float], progress: Progress | None = None
+        self, image: Rows, *, n_channels: int, data_range: tuple[float, float]
     ) -> Iterator[NDArray[np.float32]]:
         """Yield :meth:`estimate_map` of an image that need not be in memory, in strips (h, W, 1) of float32.
 
@@ -187,11 +187,11 @@ class Denoiser:
             raise ParameterError(
                 f"model '{self.card.name}' has no noise estimator: choose model 'photo', or 'photo-gray' for gray"
             )
-        strips = self._estimated_levels(image, self._groups(n_channels), data_range, progress)
+        strips = self._estimated_levels(image, self._groups(n_channels), data_range)
         return (np.sqrt(np.mean(np.square(strip), axis=2, keepdims=True, dtype=np.float32)) for strip in strips)
 
     def _estimated_levels(
-        self, image: Rows, groups: list[slice], data_range: tuple[float, float], progress: Progress | None = None
+        self, image: Rows, groups: list[slice], data_range: tuple[float, float]
     ) -> Iterator[NDArray[np.float32]]:
         """Yield strips (h, W, n) of the noise maps, one map for each group of channels."""
 
@@ -199,26 +199,27 @@ class Denoiser:
             parts = (normalized(window[..., group], data_range) for group in groups)
             return np.concatenate([estimate_cells(part, self.network.estimate) for part in parts], axis=2)
 
-        grid = self._estimator_grid()
-        cells = apply_tiled(estimate, (image,), tile_px=self.tile_px, **grid, cell_px=CELL_PX, progress=progress)
+        cells = apply_tiled(estimate, (image,), tile_px=self.tile_px, cell_px=CELL_PX, **self._estimator_grid())
         shape = image.shape[0], image.shape[1], len(groups)
         return smooth_noise_map(cells, shape, n_channels=self.card.channels, tile_px=self.tile_px)
 
     def _groups(self, n_channels: int) -> list[slice]:
-        if self.card.channels == 3 and n_channels != 3:
+        """Group the channels that are denoised together."""
+        step = self.card.channels
+        if step == 3 != n_channels:
             raise ParameterError(
                 f"model '{self.card.name}' needs 3 channels, the image has {n_channels}: choose model 'gray'"
             )
-        return channel_groups(n_channels, self.card.channels)
+        return [slice(c, c + step) for c in range(0, n_channels, step)]
 
-    def _tile_grid(self, *, detailed: bool) -> dict[str, int]:
-        """Halo and stride of the tiles; restoring detail needs a wider halo."""
+    def _tile_grid(self, *, detailed: bool) -> Grid:
+        """Grid of the network's tiles; restoring detail needs a wider halo."""
         stride = self.card.stride_px
         beyond = -(-DETAIL_REACH_PX // stride) * stride if detailed else 0
         return {"halo_px": max(self.card.halo_px, -(-GRAY_REACH_PX // stride) * stride) + beyond, "stride_px": stride}
 
-    def _estimator_grid(self) -> dict[str, int]:
-        """Halo and stride of the noise estimator's tiles."""
+    def _estimator_grid(self) -> Grid:
+        """Grid of the noise estimator's tiles."""
         assert self.card.estimator is not None, "ask the card first"  # noqa: S101 (a caller's bug)
         stride = max(self.card.stride_px, AVERAGED * CELL_PX)
         return {"halo_px": -(-self.card.estimator.halo_px // stride) * stride, "stride_px": stride}
@@ -259,9 +260,8 @@ class Denoiser:
         levels: Rows
         if sigma is None and self.has_estimator and any(weights):
             first, image = read_twice(image)
-            levels = RowBuffer(
-                self._estimated_levels(first, groups, data_range), (*size, len(groups)), np.dtype(np.float32)
-            )
+            strips = self._estimated_levels(first, groups, data_range)
+            levels = RowBuffer(strips, (*size, len(groups)), np.dtype(np.float32))
         else:
             level = self._level(0.0 if sigma is None and self.has_estimator else sigma, size)
             levels = np.broadcast_to(level, (*size, len(groups)))

@@ -108,14 +108,9 @@ class Network:
         return options
 
     def __call__(self, noisy: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the residual: the denoised image is ``noisy - residual``. Thread-safe, one call at a time.
+        """Return the residual (H, W, C); the denoised image is ``noisy - residual``. Thread-safe.
 
-        Parameters
-        ----------
-        noisy : ndarray, shape (H, W, C), float32, nominally in [0, 1]
-            H and W multiples of the card's ``stride_px``; C the card's ``channels``.
-        sigma : ndarray, shape (H, W, 1), float32
-            Standard deviation of the noise at each pixel, on the same scale.
+        `noisy` is nominally in [0, 1], its H and W multiples of the card's `stride_px`; `sigma` is (H, W, 1).
         """
         return self._denoise(noisy=noisy, sigma=sigma)
 

@@ -72,22 +72,10 @@ def deviation_bound(noisy: Level) -> Level:
 def smooth_noise_map(
     cells: Iterator[Level], shape: tuple[int, int, int], *, n_channels: int, tile_px: int
 ) -> Iterator[Level]:
-    """Smooth noise maps with neighbourhood quantiles, see :func:`smooth_window`, and expand them to pixels.
+    """Smooth noise maps with neighbourhood quantiles, see :func:`smooth_window`; yield strips (h, W, n) of pixels.
 
-    Parameters
-    ----------
-    cells : iterator of ndarray, each (h, w, 2n), float32
-        Strips of :func:`estimate_cells` for each of n groups of channels.
-    shape : (int, int, int)
-        H and W of the image, and n.
-    n_channels : int
-        Of the network, 1 or 3.
-    tile_px : int
-        Rows that are processed at a time, if `REACH_PX` does not need more.
-
-    Yields
-    ------
-    ndarray, shape (h, W, n), float32
+    `cells` are strips (h, w, 2n) of :func:`estimate_cells` for n groups of channels, `shape` is H and W of the image
+    and n, `n_channels` the network's. At least `tile_px` rows are processed at a time.
     """
     height, width, n_maps = shape
     in_cells = (-(-height // CELL_PX), -(-width // CELL_PX), 2 * n_maps)

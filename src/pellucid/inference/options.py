@@ -21,30 +21,19 @@ DEFAULT_TILE_PX = 1280
 
 @dataclass(frozen=True)
 class Presentation:
-    """How an option is shown to users, and which values it takes.
+    """How an option is shown to users, and which values it takes."""
 
-    Attributes
-    ----------
-    group : {'result', 'engine', 'limit'}
-        What it changes: the result, how the network is run, or what is refused.
-    help : str
-    scale : float
-        Users' numbers (command line, web API) are the library's times this: 100 for percent, 255 for noise levels.
-    low, high : float, optional
-        Bounds in the library's unit.
-    choices : tuple of str
-        All values, of an option that is one of a few words.
-    flags : tuple of str
-        On the command line; none where it has no flag.
-    metavar, envvar : str, optional
-    """
-
+    #: What it changes: the result, how the network is run, or what is refused.
     group: Literal["result", "engine", "limit"]
     help: str
+    #: Users' numbers (command line, web API) are the library's times this: 100 for percent, 255 for noise levels.
     scale: float = 1.0
+    #: Bounds in the library's unit.
     low: float | None = None
     high: float | None = None
+    #: All values, of an option that is one of a few words.
     choices: tuple[str, ...] = ()
+    #: On the command line; none where it has no flag.
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     envvar: str | None = None

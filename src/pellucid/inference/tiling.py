@@ -6,6 +6,7 @@ A window that reaches the image's edge ends exactly there, so that the function 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -17,6 +18,13 @@ Progress = Callable[[int, int], None]
 #: In images wider than this many tiles, strips need more memory than windows do: windows of 2/3 of the height and 3/2
 #: of the width need as much memory and 3% more time, with lower strips.
 WIDE_TILES = 8
+
+
+class Grid(TypedDict):
+    """A function's receptive radius, and the stride of the grid on which its windows lie."""
+
+    halo_px: int
+    stride_px: int
 
 
 @dataclass(frozen=True)

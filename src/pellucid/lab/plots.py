@@ -1,6 +1,6 @@
 """Plot style and shared plots: curves of several seeds, means with intervals, image crops.
 
-Curves differ in colour, dash and marker, so that they can be told apart without colour.
+Curves differ in colour, dash and marker, so that they can be distinguished without colour.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

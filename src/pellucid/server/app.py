@@ -60,7 +60,7 @@ def _add_handlers(app: FastAPI) -> None:
     """Answer all errors as problem details (RFC 9457)."""
 
     @app.exception_handler(ProblemError)
-    async def told(_: Request, problem: ProblemError) -> Response:
+    async def problem_details(_: Request, problem: ProblemError) -> Response:
         return problem_response(problem)
 
     @app.exception_handler(RequestValidationError)

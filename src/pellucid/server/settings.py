@@ -21,7 +21,7 @@ class ServiceSettings:
     n_threads : int
         Processors that each of them uses.
     n_waiting : int
-        Requests that may wait for a worker; the next is told to come back later.
+        Requests that may wait for a worker; further ones are refused with Retry-After.
     max_bytes : int
         Largest upload.
     max_pixels : int

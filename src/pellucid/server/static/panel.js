@@ -138,7 +138,7 @@ export class Panel {
     return { sigma: isSet && !Number.isNaN(sigma) ? sigma : null, model: find('model').value || null };
   }
 
-  /** The network runs again only when told to, and there is something to tell only after a change. */
+  /** The network runs again only on request, and the button is offered only after a change. */
   #offerAgain() {
     const { sigma, model } = this.#wanted();
     const isSet = this.#levels.find(({ checked }) => checked).value === 'set';

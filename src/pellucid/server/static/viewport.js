@@ -31,7 +31,7 @@ export class Viewport {
   setFrame(width, height, margin) {
     this.frame = { width, height };
     this.#margin = margin;
-    this.#settle();
+    this.#clamp();
   }
 
   /** Show another image: the same part of it if it has the same shape, else all of it. */
@@ -40,12 +40,12 @@ export class Viewport {
     if (isAlike) this.zoom *= this.image.width / width;
     else this.isFitted = true;
     this.image = { width, height };
-    this.#settle();
+    this.#clamp();
   }
 
   fit() {
     this.isFitted = true;
-    this.#settle();
+    this.#clamp();
   }
 
   /** Zoom, and keep the image's point that lies at `at` in the frame where it is. */
@@ -56,7 +56,7 @@ export class Viewport {
     this.isFitted = Math.abs(this.zoom / this.fitZoom - 1) < 1e-3;
     this.#centre.x = point.x + (this.frame.width / 2 - at.x) / (this.image.width * this.zoom);
     this.#centre.y = point.y + (this.frame.height / 2 - at.y) / (this.image.height * this.zoom);
-    this.#settle();
+    this.#clamp();
   }
 
   /** Zoom to the next round step up (1) or down (-1). */
@@ -71,7 +71,7 @@ export class Viewport {
     if (!this.canPan) return;
     this.#centre.x -= dx / (this.image.width * this.zoom);
     this.#centre.y -= dy / (this.image.height * this.zoom);
-    this.#settle();
+    this.#clamp();
   }
 
   /** Where the whole image lies: from a whole pixel on, so that at zoom 1 each of its pixels is one of the frame. */
@@ -103,7 +103,7 @@ export class Viewport {
   }
 
   /** Keep the image in the frame: centred where it is smaller, without a gap where it is larger. */
-  #settle() {
+  #clamp() {
     if (this.isFitted) this.zoom = this.fitZoom;
     for (const [axis, side] of [['x', 'width'], ['y', 'height']]) {
       const half = this.frame[side] / (2 * this.image[side] * this.zoom);

@@ -68,7 +68,7 @@ export function formatSigma(sigma) {
   return sigma.toFixed(sigma < 10 ? 1 : 0);
 }
 
-/** Where photos go, told from the page's own address. */
+/** Where photos go, by the page's own address. */
 export function describePlace(hostname) {
   const isHere = ['localhost', '[::1]'].includes(hostname) || /^127\./.test(hostname);
   return isHere ? 'Photos stay on this computer.' : `Photos go to ${hostname}, are not kept there, and go nowhere else.`;
