@@ -1,4 +1,4 @@
-"""Griffe extension: turn the reStructuredText of numpydoc docstrings (roles, math) into Markdown."""
+"""Griffe extension: Markdown from the reStructuredText of numpydoc docstrings (roles, math), and plain defaults."""
 
 import re
 from typing import Any
@@ -26,3 +26,9 @@ class RstToMarkdown(griffe.Extension):
         """Rewrite one docstring."""
         if obj.docstring is not None:
             obj.docstring.value = to_markdown(obj.docstring.value)
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:  # noqa: ARG002 (griffe's signature)
+        """Show the default of a field that a private function makes, which is its first argument."""
+        value = attr.value
+        if isinstance(value, griffe.ExprCall) and str(value.function).startswith("_") and value.arguments:
+            attr.value = value.arguments[0]

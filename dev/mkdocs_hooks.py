@@ -45,7 +45,7 @@ def command_page() -> str:
     text = re.sub(r"^\* `--(?:help|install-completion|show-completion)`.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\*\*Options\*\*:\n\n(?!\*)", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\*\*Commands\*\*:\n\n(?:\*.*\n)+", "", text, flags=re.MULTILINE)
-    text = re.sub(r" <(?:list\[\w+\]|\w+)>`", "`", text)
+    text = re.sub(r" <list\[\w+\]>`", "`", text)
     return re.sub(r"^(#+) ", r"\1# ", text, flags=re.MULTILINE)
 
 
