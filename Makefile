@@ -29,10 +29,10 @@ check: $(VENV)/.ready ## Lint, types, import layers, wording, docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python dev/check_words.py
-	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 docs: $(VENV)/.ready ## Build the documentation into build/site
-	$(BIN)/mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 format: $(VENV)/.ready ## Format the code
 	$(BIN)/ruff check --fix .
