@@ -42,33 +42,11 @@ def evaluate(
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure quality and time of methods on images at noise levels.
+    """Measure quality and time of methods on clean images at noise levels (standard deviations, 0..255 scale).
 
-    Parameters
-    ----------
-    images : sequence of Path
-        Clean images. One that cannot be used is reported and counted as a failure; the others go on.
-    methods : sequence of str or Method
-        See :func:`pellucid.evaluation.baselines.find_method`. One whose package or weights are missing is reported and
-        skipped.
-    sigmas : sequence of float
-        Standard deviations of the noise, 0..255 scale.
-    gray : bool
-        Measure on one channel; colour images become their luma.
-    crop_px : int, optional
-        Measure on a square of this side at the centre of each image.
-    seed : int
-        The noise depends only on this, the image's file name and sigma.
-    peers : Path, optional
-        The folder of published networks' weights.
-    n_threads : int, optional
-        For each method; default: all processors. scikit-image's methods use one.
-    progress : callable, optional
-
-    Returns
-    -------
-    Evaluation
-        After a keyboard interrupt, with the measurements made so far.
+    Unusable images count as failures; methods whose package or weights are missing are skipped; both are
+    reported, and so are the measurements made before a keyboard interrupt. The noise depends only on the seed, the file
+    name and sigma. `peers` is the folder of published networks' weights.
 
     Raises
     ------

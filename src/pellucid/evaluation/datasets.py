@@ -36,22 +36,10 @@ def list_images(sources: Sequence[Path]) -> list[Path]:
 
 
 def load_clean(path: Path, *, gray: bool = False, crop_px: int | None = None) -> Image:
-    """Read a clean image.
+    """Read the first page of a clean image, (H, W, C) float32 in [0, 1]; C is 1 if `gray`, else 3.
 
-    Parameters
-    ----------
-    path : Path
-        The first page is read.
-    gray : bool
-        Return one channel. A colour image becomes its ITU-R BT.601 luma, rounded to the image's own bit depth, as the
-        gray test sets were made.
-    crop_px : int, optional
-        Crop the centre to a square of this side; shorter sides stay as they are.
-
-    Returns
-    -------
-    ndarray, shape (H, W, C), float32, in [0, 1]
-        C is 1 if `gray`, else 3.
+    A colour image becomes gray as its ITU-R BT.601 luma, rounded to its own bit depth, as the gray test sets were made.
+    `crop_px` crops the centre to a square; shorter sides stay as they are.
 
     Raises
     ------

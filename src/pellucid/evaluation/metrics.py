@@ -14,20 +14,11 @@ WINDOW_PX = 11
 
 
 def psnr(clean: Image, denoised: Image) -> float:
-    r"""Peak signal-to-noise ratio for a data range of 1.
+    r"""Peak signal-to-noise ratio in dB for a data range of 1; infinite where the images are equal.
 
     .. math:: \mathrm{PSNR} = 10 \log_{10} \frac{1}{\operatorname{mean} (x - \hat{x})^2}
 
     The mean is over pixels and channels together. An 8-bit image on the 0..255 scale has the same value.
-
-    Parameters
-    ----------
-    clean, denoised : ndarray, shape (H, W, C), float32, in [0, 1]
-
-    Returns
-    -------
-    float
-        In dB; infinite where the two are equal.
 
     Raises
     ------

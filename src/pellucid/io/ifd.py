@@ -107,18 +107,9 @@ def read_layout(stream: BinaryIO) -> Layout | None:
 
 
 class DirectoryReader:
-    """Reads directories from a stream that may be damaged or hostile.
+    """Reads directories from a seekable stream that may be damaged or hostile, without the values of tags in `skip`.
 
     What lies outside the stream, is of no known type or unreasonably large is left out; nothing is raised.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        A seekable stream that starts with the TIFF structure.
-    layout : Layout
-        From `read_layout`.
-    skip : container of int
-        Tags whose values are not to be read.
     """
 
     def __init__(self, stream: BinaryIO, layout: Layout, skip: Container[int] = ()) -> None:
@@ -190,29 +181,10 @@ class DirectoryReader:
 
 
 def pack_directory(tags: Iterable[Tag], offset: int, layout: Layout, next_offset: int = 0) -> bytes:
-    """Write a directory, its values and the directories under it.
+    """Write a directory that will stand at an even `offset`, its values and the directories under it: an even length.
 
-    Parameters
-    ----------
-    tags : iterable of Tag
-        In any order; no two of the same code.
-    offset : int
-        Where in the file the result will stand; even.
-    layout : Layout
-        Byte order and offset size of the file.
-    next_offset : int
-        Where the next directory of the chain stands, 0 for none.
-
-    Returns
-    -------
-    bytes
-        Of even length. The offset of the next directory is the last field of its first part: it stands at
-        `next_pointer(offset, n_tags, layout)`.
-
-    Raises
-    ------
-    struct.error
-        If an offset does not fit the layout.
+    Tags may be in any order, but no two of the same code. The offset of the next directory, 0 for none, stands at
+    `next_pointer(offset, n_tags, layout)`. Raises struct.error if an offset does not fit the layout.
     """
     ordered = sorted(tags, key=lambda tag: tag.code)
     table = bytearray(layout.n_entries.pack(len(ordered)))

@@ -16,19 +16,7 @@ _BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 class Metrics:
-    """The service's counters.
-
-    Attributes
-    ----------
-    requests : Counter
-        By path and status; 499 where the client had gone.
-    seconds : Histogram
-        From the first byte of a request to the last of its answer, by path.
-    restarts : Counter
-        Workers that were replaced, by reason.
-    pixels : Counter
-        Of denoised images.
-    """
+    """Requests by path and status (499: the client had gone), their seconds, replaced workers, denoised pixels."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

@@ -24,18 +24,10 @@ _TURNS = {
 
 
 def preview(image: io.Image) -> bytes:
-    """Draw the first page upright, in 8 bits, at most `MAX_SIDE_PX` pixels long.
+    """Draw the first page upright as an 8-bit PNG, at most `MAX_SIDE_PX` pixels long, without alpha.
 
-    Parameters
-    ----------
-    image : Image
-        Of any number of channels; three or more are shown by their first three, two by the first. Alpha is left out.
-        The ICC profile is kept, so that a browser shows the right colours.
-
-    Returns
-    -------
-    bytes
-        A PNG file. A image that is longer is averaged over blocks of 2 x 2, 3 x 3 ... pixels.
+    Three or more channels are shown by their first three, two by the first. The ICC profile is kept. Longer images are
+    averaged over blocks of 2 x 2, 3 x 3 ... pixels.
     """
     page = image.pages[0]
     page = page[..., : 3 if page.shape[2] >= 3 else 1]

@@ -14,27 +14,8 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class ServiceSettings:
     """The limits of a service.
 
-    Attributes
-    ----------
-    n_workers : int
-        Processes that denoise; as many requests are worked on at once.
-    n_threads : int
-        Processors that each of them uses.
-    n_waiting : int
-        Requests that may wait for a worker; further ones are refused with Retry-After.
-    max_bytes : int
-        Largest upload.
-    max_pixels : int
-        Largest image, as its header says; of many channels, as `images.read` counts them.
-    time_limit_s : float
-        How long an upload may take; how long the work on it may take; how long a client may take to fetch a part of
-        the answer.
-    memory_limit_mb : float
-        Resident memory of a worker, in MB of 10^6 bytes.
-    token : str, optional
-        What a request must bring as its bearer token.
-    hosts : frozenset of str, optional
-        Names, without ports, under which the service may be called; None allows any.
+    Memory of a worker is in MB of 10^6 bytes. The time limit holds for an upload, for the work on it, and for fetching
+    each part of the answer. `hosts` are the names, without ports, that requests may use; None allows any.
     """
 
     n_workers: int

@@ -88,20 +88,14 @@ class WorkerProcess:
     async def answer(
         self, job: Frame, on_frame: Callable[[Frame], None], abandoned_since: Callable[[], float | None]
     ) -> None:
-        """Have a job answered, within the limits of time and memory.
+        """Run a job within the limits of time and memory; `on_frame` takes each frame of the answer.
 
-        Parameters
-        ----------
-        job : Frame
-        on_frame : callable
-            Takes each frame of the answer.
-        abandoned_since : callable
-            Tells since when, on the event loop's clock, nobody waits for the answer.
+        `abandoned_since` returns the time, on the event loop's clock, since which nobody waits for the answer, or None.
 
         Raises
         ------
         WorkerLostError
-            It died, or went past a limit. It must be killed.
+            It died, or exceeded a limit. It must be killed.
         """
         now = asyncio.get_running_loop().time
         start = now()

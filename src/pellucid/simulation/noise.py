@@ -20,19 +20,7 @@ class Degradation(Protocol):
     """
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Return a noisy image.
-
-        Parameters
-        ----------
-        clean : ndarray, shape (H, W, C), float32, in [0, 1]
-            Not modified.
-        rng : numpy.random.Generator
-            The only source of randomness: the same state gives the same noise.
-
-        Returns
-        -------
-        ndarray, shape (H, W, C), float32
-        """
+        """Return a noisy copy of an image, (H, W, C) float32 in [0, 1]; `rng` is the only source of randomness."""
         ...
 
 

@@ -17,22 +17,12 @@ INFLATION_OFFSET = 3 / 255
 
 
 def local_sigma(noisy: Image, clean: Image, window_px: int = 15) -> Image:
-    r"""Measure the standard deviation of the noise around each pixel.
+    r"""Measure the standard deviation of the noise around each pixel, (H, W, 1); the window is mirrored at edges.
 
     .. math:: \sigma_{ij}^2 = \frac{1}{C w^2} \sum_{c} \sum_{|k|, |l| \le (w-1)/2} (y - x)^2_{i+k, j+l, c}
 
     With the default window and three channels the result varies by 2.7% for white noise, and by some 10% for camera
     noise, which is correlated between pixels and channels.
-
-    Parameters
-    ----------
-    noisy, clean : ndarray, shape (H, W, C), float32
-    window_px : int
-        w, odd; the image is mirrored at its edges.
-
-    Returns
-    -------
-    ndarray, shape (H, W, 1), float32
 
     Raises
     ------
@@ -50,7 +40,7 @@ def local_sigma(noisy: Image, clean: Image, window_px: int = 15) -> Image:
 
 
 def inflate_sigma(sigma: Level, sigma_max: float, rng: np.random.Generator) -> Level:
-    r"""Overestimate a noise level, as an estimator may.
+    r"""Overestimate a noise level, one number or a map (H, W, 1), as an estimator may; at most `sigma_max`.
 
     .. math:: \sigma' = e^u \sigma + v, \qquad u \sim \mathcal{U}(0, \ln t), \qquad v \sim \mathrm{Exp}(m)
 
@@ -59,18 +49,6 @@ def inflate_sigma(sigma: Level, sigma_max: float, rng: np.random.Generator) -> L
 
     A denoiser trained with exact sigmas removes as much as sigma says, texture too; one trained with these removes at
     most that, and judges by itself how much noise there is.
-
-    Parameters
-    ----------
-    sigma : float32, or ndarray of shape (H, W, 1), float32
-        Standard deviation of the noise, [0, 1] scale.
-    sigma_max : float
-        Upper bound of the result.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    float32, or ndarray of shape (H, W, 1), float32
     """
     if rng.random() < 0.5:
         sigma = np.full_like(sigma, np.sqrt(np.mean(np.square(sigma))))

@@ -86,18 +86,9 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def find_checkpoint(run: Path) -> tuple[Path | None, int]:
-    """Find the newest readable checkpoint of a run folder, and its step; damaged ones are reported on stderr.
+    """Find the newest readable checkpoint of a run folder, None if there is none, and its step.
 
-    Returns
-    -------
-    path : Path or None
-        None if there is no checkpoint yet.
-    step : int
-
-    Raises
-    ------
-    TrainingError
-        All checkpoints are damaged.
+    Damaged checkpoints are reported on stderr; if all are damaged, that is a TrainingError.
     """
     paths = _newest_first(run / CHECKPOINTS)
     damaged: list[str] = []

@@ -124,16 +124,7 @@ class BatchStream(IterableDataset[Batch]):
     """An endless stream of batches, made in a thread while the network trains.
 
     At step s the `n_ranks` processes share the ``n_ranks * batch_size`` samples from number
-    ``s * n_ranks * batch_size`` on: together they see what a single process would see.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    batch_size : int
-        Samples per step of this process.
-    first_step : int
-        Steps already taken.
-    rank, n_ranks : int
+    ``s * n_ranks * batch_size`` on: together they see what a single process would see. `first_step` steps are skipped.
     """
 
     N_AHEAD = 3
@@ -185,21 +176,10 @@ class BatchStream(IterableDataset[Batch]):
 
 
 def load_images(folder: Path, *, n_channels: int, min_px: int) -> tuple[list[Pixels], list[str]]:
-    """Read all images under a folder, in sorted order.
+    """Read all images under a folder in sorted order; also list the skipped files with the reason.
 
-    Parameters
-    ----------
-    folder : Path
-    n_channels : int
-        1 converts color to gray (ITU-R BT.601 luma, rounded to the image's own depth); 3 skips gray images.
-    min_px : int
-        Images narrower or lower than this are skipped.
-
-    Returns
-    -------
-    images : list of ndarray, each (H, W, C), uint8 or uint16
-    skipped : list of str
-        Name of each unusable file, and the reason.
+    With `n_channels` 1, color becomes gray (ITU-R BT.601 luma, rounded to the image's own depth); with 3, gray images
+    are skipped. So are images narrower or lower than `min_px`.
 
     Raises
     ------
@@ -220,13 +200,7 @@ def load_images(folder: Path, *, n_channels: int, min_px: int) -> tuple[list[Pix
 
 
 def load_pairs(clean: Path, noisy: Path, *, n_channels: int, min_px: int) -> tuple[list[Pair], list[str]]:
-    """Read the images that have the same relative path, suffixes aside, under both folders; see :func:`load_images`.
-
-    Returns
-    -------
-    pairs : list of (clean, noisy)
-        Each two ndarrays (H, W, C) of one shape, uint8 or uint16; their depths may differ.
-    skipped : list of str
+    """Read the pairs (clean, noisy) of images with the same relative path, suffixes aside; see :func:`load_images`.
 
     Raises
     ------

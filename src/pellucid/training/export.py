@@ -203,16 +203,7 @@ def network_to_onnx(network: nn.Module, n_channels: Mapping[str, int], output: s
     """Trace a network to ONNX, with kernels stored as float16 and computed with as float32.
 
     Batch normalization is folded. Initializers have the names of torch's parameters, so that weights can be read back.
-
-    Parameters
-    ----------
-    network : Module
-    n_channels : mapping of str to int
-        Names of the inputs (N, C, H, W) in order, and their channels.
-    output : str
-        Name of the output.
-    stride_px : int
-        H and W are multiples of this.
+    `n_channels` has the channels of each input (N, C, H, W) by name; H and W are multiples of `stride_px`.
     """
     network = fold_batch_norm(network)
     inputs = tuple(torch.zeros(1, channels, 8 * stride_px, 8 * stride_px) for channels in n_channels.values())
@@ -281,15 +272,6 @@ def largest_difference(network: nn.Module, content: bytes, **inputs: Tensor) -> 
     """Compute the largest difference between an exported network's output and torch's, both in float32.
 
     The exported network is run by ONNX's reference evaluator, which shares no code with torch or the engine.
-
-    Parameters
-    ----------
-    network : Module
-        In evaluation mode.
-    content : bytes
-        The exported network.
-    inputs : Tensor, each of shape (N, C, H, W), float32
-        By name, in order; H and W are multiples of the network's stride.
     """
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 (slow to import)
 

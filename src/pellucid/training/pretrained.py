@@ -63,18 +63,11 @@ def _read_onnx(content: bytes) -> Weights:
 
 
 def initialize(network: DenoisingAutoencoder, weights: Weights, source: str) -> None:
-    """Initialize a network, in place.
+    """Initialize a network, in place; `source` names the weights in errors.
 
     A gray network can start from a color one; see :func:`to_gray`. A noise estimator that `weights` lack keeps its own.
     A network with more residual blocks starts with the same output: the new blocks add zero (Chen, Goodfellow, Shlens,
     "Net2Net", ICLR 2016, sec. 2.3).
-
-    Parameters
-    ----------
-    network : DenoisingAutoencoder
-    weights : dict of str to Tensor
-    source : str
-        Name of the weights in error messages.
 
     Raises
     ------

@@ -75,20 +75,9 @@ class Camera:
             raise ParameterError("film: its grain must be the only noise: give a noiseless sensor")
 
     def pair(self, clean: Image, rng: np.random.Generator) -> Pair:
-        """Photograph an image; of a gray image, the luma of both results is returned.
+        """Photograph a clean image, (H, W, C) float32 in [0, 1] of 1 or 3 channels: the noisy shot and its target.
 
-        Parameters
-        ----------
-        clean : ndarray, shape (H, W, C), float32, in [0, 1]
-            Not modified; C is 1 or 3.
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        noisy : ndarray, shape (H, W, C), float32, in [0, 1]
-            Rounded to 8 bits.
-        target : ndarray, shape (H, W, C), float32, in [0, 1]
-            Not rounded; the same as `noisy` if there is no noise.
+        The shot is rounded to 8 bits, the target is not; without noise both are the same. Gray images give luma.
 
         Raises
         ------

@@ -23,19 +23,8 @@ class StopRequested(Exception):  # noqa: N818 (not an error: the run can be resu
 class GracefulStop(pl.Callback):  # type: ignore[misc]
     """Shares loss and stop requests between the processes after each step, so that all stop together.
 
-    The first SIGINT or SIGTERM requests a stop at the end of the step, the second interrupts at once.
-
-    Parameters
-    ----------
-    remedy : callable
-        Returns the end of the message about a non-finite loss.
-
-    Attributes
-    ----------
-    loss : float
-        Of the last step, averaged over all processes; NaN before the first.
-    is_requested : bool
-        A stop was requested in any process.
+    The first SIGINT or SIGTERM requests a stop at the end of the step, the second interrupts at once. `remedy` returns
+    the end of the message about a non-finite loss; `loss` is the last step's mean over all processes, NaN before the first.
     """
 
     def __init__(self, remedy: Callable[[], str]) -> None:

@@ -111,19 +111,7 @@ def smooth_patches(estimate: Tensor, n_channels: int) -> Tensor:
     .. math:: \min(m + \max(u - (1 + \beta) m, 0), \kappa l)
 
     in the notation of :mod:`pellucid.inference.noise_map`, each quantile being a mean over :data:`QUANTILE_BAND`, and
-    without the bound of flat areas.
-
-    Parameters
-    ----------
-    estimate : Tensor, shape (N, 1, H, W), float
-        H and W at least ``AVERAGED * CELL_PX``.
-    n_channels : int
-        Of the image, 1 or 3.
-
-    Returns
-    -------
-    Tensor, shape (N, 1, H, W)
-        Constant over each patch.
+    without the bound of flat areas. The result is constant over each patch.
     """
     ordered = avg_pool2d(estimate, AVERAGED * CELL_PX).flatten(1).sort(dim=1).values
     n_cells = ordered.shape[1]
