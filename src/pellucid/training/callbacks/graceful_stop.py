@@ -24,7 +24,8 @@ class GracefulStop(pl.Callback):  # type: ignore[misc]
     """Shares loss and stop requests between the processes after each step, so that all stop together.
 
     The first SIGINT or SIGTERM requests a stop at the end of the step, the second interrupts at once. `remedy` returns
-    the end of the message about a non-finite loss; `loss` is the last step's mean over all processes, NaN before the first.
+    the end of the message about a non-finite loss. `loss` is the mean over all processes of the last step, NaN before
+    the first.
     """
 
     def __init__(self, remedy: Callable[[], str]) -> None:
