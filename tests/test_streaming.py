@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pellucid import io
 from pellucid.errors import OutputError, UnreadableImageError, UnsupportedImageError
 from pellucid.files import FileDenoiser
+from pellucid.inference.engine import engine_info
 from pellucid.inference.options import DenoiseOptions
 from pellucid.streaming import survey_page
 from tests.conftest import add_noise, peak_memory_mb
@@ -219,4 +220,6 @@ def test_memory_depends_on_width_only(small_model: Path, tmp_path: Path) -> None
 def test_memory_of_the_bundled_model(tmp_path: Path) -> None:
     """With as many columns of tiles as an image of a gigapixel has."""
     io.write(Plain(32768, 1400, io.Metadata(compression="none")), tmp_path / "a.tif")
-    assert peak_memory_mb(COMMAND, "denoise", tmp_path / "a.tif") < 1200
+    # In float32 the features of a tile need twice the memory of bfloat16.
+    limit_mb = 1200 if engine_info().bf16 else 1300
+    assert peak_memory_mb(COMMAND, "denoise", tmp_path / "a.tif") < limit_mb
