@@ -1,4 +1,4 @@
-"""A worker that misbehaves as it is told: what a job's `task` says."""
+"""A worker that misbehaves as the `task` of a job says."""
 
 import os
 import signal

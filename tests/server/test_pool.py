@@ -1,4 +1,4 @@
-"""The queue and its workers, with workers that misbehave on purpose."""
+"""The queue and its workers, with workers that misbehave on purpose (fake_worker.py)."""
 
 import asyncio
 import os
@@ -7,23 +7,21 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pellucid.server import pool as pool_module
-from pellucid.server import worker_process
 from pellucid.server.errors import ProblemError
+from pellucid.server.frames import Frame
 from pellucid.server.metrics import Metrics
 from pellucid.server.pool import PendingJob, Pool
 from pellucid.server.settings import ServiceSettings
+from pellucid.server.worker_process import WorkerProcess
 
-FAKE = Path(__file__).with_name("fake_worker.py")
-
-
-@pytest.fixture(autouse=True)
-def _fake_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, str(FAKE)))
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+Start = Callable[[ServiceSettings], Awaitable[WorkerProcess]]
+start_fake = partial(WorkerProcess.start, command=FAKE)
 
 
 def settings(**changes: object) -> ServiceSettings:
@@ -40,8 +38,10 @@ def settings(**changes: object) -> ServiceSettings:
 
 
 @asynccontextmanager
-async def running(**changes: object) -> AsyncIterator[Pool]:
-    pool = Pool(settings(**changes), Metrics())
+async def running(
+    metrics: Metrics | None = None, start_worker: Start = start_fake, **changes: object
+) -> AsyncIterator[Pool]:
+    pool = Pool(settings(**changes), metrics or Metrics(), start_worker=start_worker, first_pause_s=0.05)
     pool.start()
     try:
         yield pool
@@ -49,8 +49,8 @@ async def running(**changes: object) -> AsyncIterator[Pool]:
         await pool.close()
 
 
-def restarts(pool: Pool) -> dict[str, float]:
-    metric = next(iter(pool._metrics.restarts.collect()))
+def restarts(metrics: Metrics) -> dict[str, float]:
+    metric = next(iter(metrics.restarts.collect()))
     return {s.labels["reason"]: s.value for s in metric.samples if s.name.endswith("_total")}
 
 
@@ -95,7 +95,7 @@ def test_a_lost_worker_fails_its_own_request_only(
     task: str, fields: dict[str, object], limits: dict[str, object], status: int, reason: str
 ) -> None:
     async def test() -> None:
-        async with running(**limits) as pool:
+        async with running(metrics := Metrics(), **limits) as pool:
             bad, good = PendingJob({"task": task, **fields}, b""), PendingJob({"task": "echo"}, b"")
             pool.submit(bad)
             pool.submit(good)
@@ -103,7 +103,7 @@ def test_a_lost_worker_fails_its_own_request_only(
                 await bad.reply()
             assert caught.value.status == status
             assert (await good.reply()).fields["kind"] == "result"
-            assert restarts(pool) == {reason: 1}
+            assert restarts(metrics) == {reason: 1}
 
     run(test)
 
@@ -122,10 +122,10 @@ def test_what_a_worker_has_started_ends_with_it(tmp_path: Path) -> None:
 
 def test_an_idle_worker_that_dies_is_replaced_and_no_request_fails() -> None:
     async def test() -> None:
-        async with running() as pool:
+        async with running(metrics := Metrics()) as pool:
             first = (await ask(pool, "echo"))["pid"]
             os.kill(int(str(first)), signal.SIGKILL)
-            await until(lambda: restarts(pool) == {"crash": 1})
+            await until(lambda: restarts(metrics) == {"crash": 1})
             assert (await ask(pool, "echo"))["pid"] != first
 
     run(test)
@@ -133,10 +133,10 @@ def test_an_idle_worker_that_dies_is_replaced_and_no_request_fails() -> None:
 
 def test_a_worker_that_keeps_much_memory_is_replaced_between_jobs() -> None:
     async def test() -> None:
-        async with running() as pool:
+        async with running(metrics := Metrics()) as pool:
             first = (await ask(pool, "grow", n_bytes=110_000_000))["pid"]
             assert (await ask(pool, "echo"))["pid"] != first
-            assert restarts(pool) == {"grown": 1}
+            assert restarts(metrics) == {"grown": 1}
 
     run(test)
 
@@ -161,36 +161,32 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     run(test)
 
 
-def test_an_abandoned_job_does_not_hold_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "ABANDONED_S", 0.1)
-
+def test_an_abandoned_job_does_not_hold_its_worker() -> None:
     async def test() -> None:
-        async with running() as pool:
+        start = partial(start_fake, abandoned_limit_s=0.1)
+        async with running(metrics := Metrics(), start) as pool:
             job = PendingJob({"task": "sleep", "seconds": 30}, b"")
             pool.submit(job)
             await until(lambda: pool.n_ready == 1 and pool.n_waiting == 0)
             pool.withdraw(job)
             assert (await ask(pool, "echo"))["kind"] == "result"
-            assert restarts(pool) == {"abandoned": 1}
+            assert restarts(metrics) == {"abandoned": 1}
 
     run(test)
 
 
-def test_a_worker_that_does_not_start_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
-    monkeypatch.setattr(pool_module, "FIRST_PAUSE_S", 0.05)
+def test_a_worker_that_does_not_start_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
 
     async def test() -> None:
-        async with running() as pool:
+        async with running(start_worker=partial(WorkerProcess.start, command=command)) as pool:
             await asyncio.sleep(0.3)
             assert pool.n_ready == 0
-            monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, str(FAKE)))
+            command[:] = FAKE
             assert (await ask(pool, "echo"))["kind"] == "result"
 
     run(test)
-    assert "a worker did not start (the process that worked on the request ended with code 3" in capsys.readouterr().err
+    assert "a worker did not start (the worker process ended with code 3" in capsys.readouterr().err
 
 
 def test_closing_ends_workers_and_tells_who_waits() -> None:
@@ -214,16 +210,36 @@ def test_closing_ends_workers_and_tells_who_waits() -> None:
 
 def test_a_job_that_comes_as_its_worker_dies_goes_to_the_next() -> None:
     class Stub:
-        def __init__(self) -> None:
+        """A worker that ended at once, or one that answers."""
+
+        def __init__(self, *, is_dead: bool) -> None:
             self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            if is_dead:
+                self.gone.set_result(-9)
+
+        async def answer(self, job: Frame, on_frame: Callable[[Frame], None], _: object) -> None:
+            assert not self.gone.done()
+            on_frame(Frame({**job.fields, "kind": "result", "last": True}))
+
+        async def kill(self) -> None:
+            pass
+
+        def resident_mb(self) -> float:
+            return 0
+
+    stubs: list[Stub] = []
+
+    async def start(_: ServiceSettings) -> Stub:
+        stubs.append(Stub(is_dead=not stubs))
+        return stubs[-1]
 
     async def test() -> None:
-        pool = Pool(settings(), Metrics())
+        pool = Pool(settings(), metrics := Metrics(), start_worker=start)  # type: ignore[arg-type]
         job = PendingJob({"task": "echo"}, b"")
         pool.submit(job)
-        dead, alive = Stub(), Stub()
-        dead.gone.set_result(-9)
-        assert await pool._next(dead) is None  # type: ignore[arg-type]
-        assert await asyncio.wait_for(pool._next(alive), 5) is job  # type: ignore[arg-type]
+        pool.start()
+        assert (await asyncio.wait_for(job.reply(), 5)).fields["kind"] == "result"
+        assert restarts(metrics) == {"crash": 1}
+        await pool.close()
 
     run(test)

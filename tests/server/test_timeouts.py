@@ -1,4 +1,4 @@
-"""Patience with connections, tried on small servers in this process."""
+"""Connection timeouts, on small servers in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pellucid.server import timeouts
-from pellucid.server.timeouts import PunctualProtocol, TimeLimits
+from pellucid.server.timeouts import HEAD_S, LINGER_S, PunctualProtocol, TimeLimits
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -30,12 +29,17 @@ async def lavish(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, time_limit_s: float = 5) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
-    config = uvicorn.Config(TimeLimits(app, time_limit_s), http=PunctualProtocol, lifespan="off", log_level="critical")
+async def served(
+    app: ASGIApp, *, time_limit_s: float = 5, head_limit_s: float = HEAD_S, linger_s: float = LINGER_S
+) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+    limited = TimeLimits(app, time_limit_s, linger_s)
+    config = uvicorn.Config(limited, http=PunctualProtocol, lifespan="off", log_level="critical")
     config.load()
     state = uvicorn.server.ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: PunctualProtocol(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: PunctualProtocol(config, state, {}, head_limit_s=head_limit_s), "127.0.0.1", 0
+    )
     clients: list[Client] = []
 
     async def connect() -> Client:
@@ -67,11 +71,9 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("dribble", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
-def test_headers_that_do_not_come(monkeypatch: pytest.MonkeyPatch, dribble: bytes) -> None:
-    monkeypatch.setattr(timeouts, "HEAD_S", 0.3)
-
+def test_slow_headers_are_cut_off(dribble: bytes) -> None:
     async def test() -> None:
-        async with served(polite) as connect:
+        async with served(polite, head_limit_s=0.3) as connect:
             reader, writer = await connect()
             for piece in (dribble, *[b"x"] * 3):
                 await asyncio.sleep(0.02)
@@ -81,11 +83,9 @@ def test_headers_that_do_not_come(monkeypatch: pytest.MonkeyPatch, dribble: byte
     run(test)
 
 
-def test_a_connection_is_used_again_and_its_second_request_may_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "HEAD_S", 1.0)
-
+def test_each_request_of_a_connection_has_the_full_limit() -> None:
     async def test() -> None:
-        async with served(polite) as connect:
+        async with served(polite, head_limit_s=1.0) as connect:
             reader, writer = await connect()
             for _ in range(4):
                 await asyncio.sleep(0.3)
@@ -97,11 +97,9 @@ def test_a_connection_is_used_again_and_its_second_request_may_take_as_long(monk
     run(test)
 
 
-def test_a_slow_body_is_not_a_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "HEAD_S", 0.2)
-
+def test_slow_body_does_not_count_as_headers() -> None:
     async def test() -> None:
-        async with served(polite) as connect:
+        async with served(polite, head_limit_s=0.2) as connect:
             reader, writer = await connect()
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
             await asyncio.sleep(0.5)
@@ -111,11 +109,9 @@ def test_a_slow_body_is_not_a_slow_head(monkeypatch: pytest.MonkeyPatch) -> None
     run(test)
 
 
-def test_who_is_refused_may_send_to_the_end_and_sees_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "LINGER_S", 5.0)
-
+def test_refused_upload_is_drained() -> None:
     async def test() -> None:
-        async with served(curt) as connect:
+        async with served(curt, linger_s=5.0) as connect:
             reader, writer = await connect()
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
             for _ in range(100):
@@ -129,11 +125,9 @@ def test_who_is_refused_may_send_to_the_end_and_sees_why(monkeypatch: pytest.Mon
     run(test)
 
 
-def test_who_goes_on_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "LINGER_S", 0.2)
-
+def test_endless_refused_upload_is_cut_off() -> None:
     async def test() -> None:
-        async with served(curt) as connect:
+        async with served(curt, linger_s=0.2) as connect:
             reader, writer = await connect()
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
             assert (await answer(reader)).startswith(b"HTTP/1.1 413")
@@ -142,7 +136,7 @@ def test_who_goes_on_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
     run(test)
 
 
-def test_who_does_not_fetch_the_answer_is_cut_off() -> None:
+def test_unfetched_answer_is_cut_off() -> None:
     async def test() -> None:
         async with served(lavish, time_limit_s=0.2) as connect:
             reader, writer = await connect()
@@ -153,7 +147,7 @@ def test_who_does_not_fetch_the_answer_is_cut_off() -> None:
     run(test)
 
 
-def test_who_fetches_it_gets_all_of_it() -> None:
+def test_large_answer_arrives_whole() -> None:
     async def test() -> None:
         async with served(lavish) as connect:
             reader, writer = await connect()
@@ -163,7 +157,7 @@ def test_who_fetches_it_gets_all_of_it() -> None:
     run(test)
 
 
-def test_an_answer_that_was_given_up_is_no_error_and_an_error_is_one() -> None:
+def test_errors_are_raised_unless_the_answer_was_given_up() -> None:
     async def stuck(_: object) -> None:
         await asyncio.sleep(60)
 

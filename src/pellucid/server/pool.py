@@ -4,6 +4,7 @@ import asyncio
 import math
 import sys
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pellucid.server.errors import ProblemError
@@ -14,7 +15,7 @@ from pellucid.server.worker_process import WorkerLostError, WorkerProcess
 
 #: Pauses before a worker that does not start is tried again double up to the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-#: A worker that keeps more than this share of its memory between two jobs is replaced.
+#: A worker that keeps more than this share of its memory limit between two jobs is replaced.
 IDLE_SHARE = 0.5
 
 
@@ -45,11 +46,23 @@ class PendingJob:
 
 
 class Pool:
-    """Worker processes and the jobs that wait for them; `n_ready` workers are running."""
+    """Worker processes and the jobs that wait for them; `n_ready` workers are running.
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
+    Workers are made by `start_worker`; the first pause after one that does not start is `first_pause_s`.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        *,
+        start_worker: Callable[[ServiceSettings], Awaitable[WorkerProcess]] = WorkerProcess.start,
+        first_pause_s: float = FIRST_PAUSE_S,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._start_worker = start_worker
+        self._first_pause_s = first_pause_s
         self._waiting: deque[PendingJob] = deque()
         self._arrived = asyncio.Semaphore(0)
         self._keepers: list[asyncio.Task[None]] = []
@@ -105,16 +118,16 @@ class Pool:
 
     async def _keep(self) -> None:
         """Keep one worker running."""
-        pause_s = FIRST_PAUSE_S
+        pause_s = self._first_pause_s
         while True:
             try:
-                worker = await WorkerProcess.start(self._settings)
+                worker = await self._start_worker(self._settings)
             except WorkerLostError as error:
                 print(f"pellucid: a worker did not start ({error}); trying again", file=sys.stderr)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
-            pause_s = FIRST_PAUSE_S
+            pause_s = self._first_pause_s
             self.n_ready += 1
             try:
                 reason = await self._use(worker)

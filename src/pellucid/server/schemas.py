@@ -138,7 +138,7 @@ def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         500: ("The service failed.", "internal error: see the server's log"),
         503: (
             "The worker process was lost, or none is running.",
-            "the worker process ended by signal 9; send it again",
+            "the worker process ended by signal 9; send the request again",
         ),
         504: ("The work takes too long.", "image data: not done within 120 s; send a smaller image"),
     }

@@ -17,6 +17,10 @@ _PIECE_BYTES = 1 << 18
 class PunctualProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 with a time limit for the headers of a request."""
 
+    def __init__(self, *arguments: Any, head_limit_s: float = HEAD_S, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_limit_s = head_limit_s
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
@@ -38,7 +42,7 @@ class PunctualProtocol(H11Protocol):
 
     def _expect_head(self) -> None:
         if self._late is None:
-            self._late = self.loop.call_later(HEAD_S, self.transport.close)
+            self._late = self.loop.call_later(self._head_limit_s, self.transport.close)
 
     def _expect_nothing(self) -> None:
         if self._late is not None:
@@ -49,16 +53,16 @@ class PunctualProtocol(H11Protocol):
 class TimeLimits:
     """Sends answers in pieces, each of which a client must fetch within a time limit, and drains refused uploads."""
 
-    def __init__(self, app: ASGIApp, time_limit_s: float) -> None:
+    def __init__(self, app: ASGIApp, time_limit_s: float, linger_s: float = LINGER_S) -> None:
         self._app = app
-        self._time_limit_s = time_limit_s
+        self._limits_s = (time_limit_s, linger_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(Headers(scope=scope), receive, send, self._time_limit_s)
+        exchange = _Exchange(Headers(scope=scope), receive, send, *self._limits_s)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException:
@@ -70,9 +74,10 @@ class TimeLimits:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, headers: Headers, receive: Receive, send: Send, time_limit_s: float) -> None:
+    def __init__(self, headers: Headers, receive: Receive, send: Send, time_limit_s: float, linger_s: float) -> None:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        self._receive, self._send, self._time_limit_s = receive, send, time_limit_s
+        self._receive, self._send = receive, send
+        self._time_limit_s, self._linger_s = time_limit_s, linger_s
         self._is_unread = has_body
         # Such a client sends nothing before it is asked to.
         self._is_waiting = headers.get("expect", "").lower() == "100-continue"
@@ -112,7 +117,7 @@ class _Exchange:
     async def _linger(self) -> None:
         """Drain the rest of the upload."""
         try:
-            async with asyncio.timeout(LINGER_S):
+            async with asyncio.timeout(self._linger_s):
                 while self._is_unread and not self._is_waiting:
                     await self.receive()
         except TimeoutError:

@@ -7,20 +7,20 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pellucid.server.errors import ProblemError
 from pellucid.server.frames import Frame, receive_frame, send_frame
 from pellucid.server.settings import ServiceSettings
 
-#: What is started; the settings follow.
+#: The program of a worker; its settings are appended.
 COMMAND = (sys.executable, "-m", "pellucid.server.worker")
 #: How often a busy worker's time and memory are looked at.
 WATCH_S = 0.05
 #: Loading the engine takes seconds on a busy machine, not minutes.
 START_LIMIT_S = 120.0
-#: How long a worker may go on with what nobody waits for any more; starting another takes about as long.
+#: How long a worker may continue an abandoned job; starting another takes about as long.
 ABANDONED_S = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PIPE_BYTES = 1 << 20
@@ -28,14 +28,7 @@ _DYING_S = 1.0
 
 
 class WorkerLostError(Exception):
-    """A worker can be used no more.
-
-    Attributes
-    ----------
-    reason : {'time', 'memory', 'abandoned', 'crash'}
-    problem : ProblemError
-        What to tell the request that it was working on.
-    """
+    """A worker must be replaced: why ("time", "memory", "abandoned" or "crash"), and the answer to its request."""
 
     def __init__(self, reason: str, problem: ProblemError) -> None:
         super().__init__(problem.detail)
@@ -44,37 +37,38 @@ class WorkerLostError(Exception):
 
 
 class WorkerProcess:
-    """A running worker; make one with `start`.
+    """A running worker; create it with `start`. The future `gone` is done when the process has ended."""
 
-    Attributes
-    ----------
-    gone : asyncio.Task
-        Done when the process has ended, for whatever reason.
-    """
-
-    def __init__(self, process: Process, settings: ServiceSettings) -> None:
+    def __init__(self, process: Process, settings: ServiceSettings, abandoned_limit_s: float = ABANDONED_S) -> None:
         self._process = process
         self._settings = settings
+        self._abandoned_limit_s = abandoned_limit_s
         self.gone = asyncio.ensure_future(process.wait())
 
     @classmethod
-    async def start(cls, settings: ServiceSettings) -> "WorkerProcess":
+    async def start(
+        cls,
+        settings: ServiceSettings,
+        *,
+        command: Sequence[str] = COMMAND,
+        abandoned_limit_s: float = ABANDONED_S,
+    ) -> "WorkerProcess":
         """Start a worker and wait until it is ready.
 
         Raises
         ------
         WorkerLostError
-            It has died, or is not ready within `START_LIMIT_S`.
+            It ended, or is not ready within `START_LIMIT_S`.
         """
         wanted = json.dumps({"n_threads": settings.n_threads, "max_pixels": settings.max_pixels})
-        # A session of its own: a terminal's Ctrl-C comes to the service, which ends its workers itself.
+        # In a session of its own: Ctrl-C in a terminal reaches the service only, which ends its workers itself.
         try:
             process = await asyncio.create_subprocess_exec(
-                *COMMAND, wanted, stdin=PIPE, stdout=PIPE, limit=_PIPE_BYTES, start_new_session=True
+                *command, wanted, stdin=PIPE, stdout=PIPE, limit=_PIPE_BYTES, start_new_session=True
             )
         except OSError as error:
             raise WorkerLostError("crash", ProblemError(503, f"{error.strerror}; send the request again")) from error
-        worker = cls(process, settings)
+        worker = cls(process, settings, abandoned_limit_s)
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 await worker._receive()
@@ -113,15 +107,15 @@ class WorkerProcess:
             await asyncio.wait({talk})
 
     async def kill(self) -> None:
-        """End the process at once, and what it may have started itself."""
-        # It leads a group of its own. Were a child of it left alive, it would hold the pipe open.
+        """Kill the process and its children."""
+        # It leads a process group of its own. A child left alive would hold the pipe open.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         # Reads what is left in the pipe and closes it.
         await self._process.communicate()
 
     def resident_mb(self) -> float:
-        """Read its resident memory, in MB; 0 if it has ended."""
+        """Resident memory in MB; 0 if the process has ended."""
         try:
             n_pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
@@ -151,14 +145,14 @@ class WorkerProcess:
         if self.resident_mb() > limits.memory_limit_mb:
             detail = f"image data: takes more than {limits.memory_limit_mb:g} MB to denoise; send a smaller image"
             raise WorkerLostError("memory", ProblemError(503, detail))
-        if abandoned_s > ABANDONED_S:
-            raise WorkerLostError("abandoned", ProblemError(503, "the client has gone"))
+        if abandoned_s > self._abandoned_limit_s:
+            raise WorkerLostError("abandoned", ProblemError(503, "the client has disconnected"))
 
     async def _crashed(self) -> WorkerLostError:
         # A pipe ends before the exit code is known.
         await asyncio.wait({self.gone}, timeout=_DYING_S)
         await self.kill()
         code = self._process.returncode
-        how = "without a word" if not code else f"by signal {-code}" if code < 0 else f"with code {code}"
-        detail = f"the process that worked on the request ended {how}; send it again"
+        how = "unexpectedly" if not code else f"by signal {-code}" if code < 0 else f"with code {code}"
+        detail = f"the worker process ended {how}; send the request again"
         return WorkerLostError("crash", ProblemError(503, detail, {"Retry-After": "1"}))
