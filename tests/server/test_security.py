@@ -1,4 +1,4 @@
-"""Who may ask, tried on the guard alone."""
+"""Access control: hosts, origins and tokens."""
 
 import asyncio
 
@@ -6,7 +6,9 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from pellucid.server.app import create_app
 from pellucid.server.security import SECURITY_HEADERS, AccessControl
+from pellucid.server.service import Service
 from pellucid.server.settings import LOOPBACK_NAMES, ServiceSettings
 
 TOKEN = "correct horse battery"  # noqa: S105
@@ -63,6 +65,22 @@ def test_the_right_token_and_what_needs_none() -> None:
     assert ask("/metrics", token=TOKEN).status_code == 401
     for path in ("/", "/static/app.js", "/healthz", "/readyz", "/openapi.json"):
         assert ask(path, token=TOKEN).text == "passed"
+
+
+def test_the_document_names_what_needs_the_token() -> None:
+    app = create_app(Service(ServiceSettings(1, 1, 1, 1, 1, 1, 1, token=TOKEN)))
+
+    async def go() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            document = (await client.get("/openapi.json")).json()
+            assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    is_refused = (await client.request(method, path)).status_code == 401
+                    assert is_refused == (operation.get("security") == [{"token": []}]), path
+
+    asyncio.run(go())
 
 
 def test_every_answer_tells_browsers_to_be_strict() -> None:

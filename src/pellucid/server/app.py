@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -18,7 +18,7 @@ from pellucid.server import routes
 from pellucid.server.errors import ProblemError, problem_response
 from pellucid.server.metrics import Measured
 from pellucid.server.schemas import ProblemBody
-from pellucid.server.security import AccessControl
+from pellucid.server.security import BEARER, AccessControl
 from pellucid.server.service import Service
 from pellucid.server.settings import BACKLOG, ServiceSettings
 from pellucid.server.timeouts import PunctualProtocol, TimeLimits
@@ -49,9 +49,10 @@ def create_app(service: Service) -> ASGIApp:
     )
     app.state.service = service
     app.include_router(routes.router)
+    app.include_router(routes.api, dependencies=[Security(BEARER)] if service.settings.token else [])
     app.mount("/static", routes.PageFiles(directory=routes.PAGE))
     _add_handlers(app)
-    _describe(app, has_token=service.settings.token is not None)
+    _describe_problems(app)
     guarded = AccessControl(app, service.settings)
     return TimeLimits(Measured(guarded, service.metrics), service.settings.time_limit_s)
 
@@ -85,18 +86,10 @@ def _add_handlers(app: FastAPI) -> None:
         return problem_response(ProblemError(500, "internal error: see the server's log"))
 
 
-def _describe(app: FastAPI, *, has_token: bool) -> None:
-    """Add to the OpenAPI document what is not in a route's signature."""
-    document = app.openapi()
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+def _describe_problems(app: FastAPI) -> None:
+    """Add the body of errors, which no route returns, to the OpenAPI document."""
+    schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemBody"] = ProblemBody.model_json_schema()
-    if not has_token:
-        return
-    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for path, methods in document["paths"].items():
-        if path.startswith("/v1/") or path == "/metrics":
-            for operation in methods.values():
-                operation["security"] = [{"token": []}]
 
 
 def run(settings: ServiceSettings, listener: socket.socket) -> None:

@@ -21,6 +21,8 @@ from pellucid.server.schemas import DenoiseQuery, ModelList, NoiseLevel, State
 from pellucid.server.service import Service
 
 router = APIRouter()
+#: Routes that need the token, where the service has one.
+api = APIRouter()
 PAGE = Path(__file__).parent / "static"
 _REVALIDATED = {"Cache-Control": "no-cache"}
 _GUARDED = (401, 403, 421)
@@ -69,7 +71,7 @@ class MultipartWriter:
         return b"".join((head.encode(), content, b"\r\n"))
 
 
-@router.post(
+@api.post(
     "/v1/denoise",
     summary="Denoise an image",
     response_class=Response,
@@ -93,7 +95,7 @@ async def denoise(request: Request, options: Annotated[DenoiseQuery, Query()]) -
     return StreamingResponse(_written(writer, first, frames), headers=NOT_STORED, media_type=writer.media_type)
 
 
-@router.post(
+@api.post(
     "/v1/estimate",
     summary="Estimate the noise level of an image",
     response_model=NoiseLevel,
@@ -107,7 +109,7 @@ async def estimate(request: Request, response: Response) -> Any:
         return (await anext(frames)).fields["result"]
 
 
-@router.get(
+@api.get(
     "/v1/models",
     summary="List the models",
     response_model=ModelList,
@@ -142,7 +144,7 @@ async def readyz(request: Request) -> State:
     return State(status="ok")
 
 
-@router.get(
+@api.get(
     "/metrics",
     summary="Counters for Prometheus",
     response_class=Response,

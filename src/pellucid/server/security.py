@@ -4,12 +4,15 @@ import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pellucid.server.errors import ProblemError, problem_response
 from pellucid.server.settings import ServiceSettings
 
+#: Describes the token in the OpenAPI document. `AccessControl` checks it, before a request is routed.
+BEARER = HTTPBearer(scheme_name="token", auto_error=False)
 #: Of every answer. Blobs are the page's own images.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; "
@@ -51,6 +54,7 @@ class AccessControl:
         host = headers.get("host", "")
         allowed = self._settings.hosts
         # A foreign name that resolves to this machine is how a web page reaches local services (DNS rebinding).
+        # Starlette's TrustedHostMiddleware would answer 400 in plain text, and the origin has to be checked too.
         if allowed is not None and _name(host) not in allowed:
             raise ProblemError(421, f"Host {host[:80]!r}: is not this service; call it by {_listed(allowed)}")
         origin = headers.get("origin")
