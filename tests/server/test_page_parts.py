@@ -77,12 +77,12 @@ def test_parts_come_whole_however_the_answer_is_cut(
 @pytest.mark.parametrize("n_missing", [5, 6, 20, 60, 100])
 def test_an_answer_that_breaks_off_is_an_error(page: Page, n_missing: int) -> None:
     body = written([("before", b"first"), ("after", b"second")])
-    assert read(page, body[:-n_missing], 7)[1] == "the answer broke off"
+    assert read(page, body[:-n_missing], 7)[1] == "the answer is incomplete"
 
 
 def test_a_part_of_another_length_than_it_says_is_an_error(page: Page) -> None:
     body = written([("before", b"first"), ("after", b"second")]).replace(b"Length: 5", b"Length: 4")
-    assert read(page, body, 7) == ([], "a part of the answer is not as long as it says")
+    assert read(page, body, 7) == ([], "the Content-Length of a part is wrong")
 
 
 @FEW

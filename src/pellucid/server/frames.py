@@ -16,7 +16,7 @@ class Frame:
     Attributes
     ----------
     fields : dict
-        What JSON can hold.
+        JSON values.
     content : bytes
         An image file, or nothing.
     """
@@ -25,7 +25,7 @@ class Frame:
     content: bytes = b""
 
     def head(self) -> bytes:
-        """Give everything but the content, which is large and is written as it is."""
+        """Serialize everything but the content, which is large and written separately."""
         described = json.dumps(self.fields).encode()
         return _HEAD.pack(len(described), len(self.content)) + described
 
@@ -36,7 +36,7 @@ def write_frame(stream: BinaryIO, frame: Frame) -> None:
     Raises
     ------
     BrokenPipeError
-        The other side has gone.
+        The other side has closed the pipe.
     """
     stream.write(frame.head())
     stream.write(frame.content)
@@ -61,7 +61,7 @@ async def send_frame(stream: asyncio.StreamWriter, frame: Frame) -> None:
     Raises
     ------
     ConnectionError
-        The other side has gone.
+        The other side has closed the pipe.
     """
     stream.write(frame.head())
     stream.write(frame.content)

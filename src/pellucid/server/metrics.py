@@ -28,11 +28,11 @@ class Metrics:
         self.pixels = Counter("pellucid_pixels", "Pixels denoised.", registry=self._registry)
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
-        """Add a gauge that asks for its value when it is read."""
+        """Add a gauge whose value is computed when it is read."""
         Gauge(name, description, registry=self._registry).set_function(value)
 
     def render(self) -> bytes:
-        """Give everything in Prometheus' text format."""
+        """Render everything in Prometheus' text format."""
         return generate_latest(self._registry)
 
 

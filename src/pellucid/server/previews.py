@@ -37,14 +37,14 @@ def preview(image: io.Image) -> bytes:
 
 
 def upright_size(image: io.Image) -> tuple[int, int]:
-    """Give width and height of an image as it is looked at, in pixels."""
+    """Width and height of an image after applying its orientation, in pixels."""
     height_px, width_px = image.pages[0].shape[:2]
     is_turned = _TURNS[orientation_of(image.metadata.exif)][0]
     return (height_px, width_px) if is_turned else (width_px, height_px)
 
 
 def _shrink(page: Pixels) -> Pixels:
-    """Average over square blocks; what is left over at the right and lower edge is left out."""
+    """Average over square blocks; incomplete blocks at the right and lower edge are dropped."""
     factor = -(-max(page.shape[:2]) // MAX_SIDE_PX)
     if factor == 1:
         return page

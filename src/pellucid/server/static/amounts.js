@@ -1,4 +1,4 @@
-// Enters: nothing. Leaves: the amounts that a user can set after denoising, the one list of them on the page.
+// The amounts that can be set after denoising: the only list of them on the page.
 // Names, units and defaults are those of the query of /v1/denoise.
 
 /** @type {{name: string, label: string, whole: number, isColour: boolean, hint: string}[]} */

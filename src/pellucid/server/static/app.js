@@ -1,4 +1,4 @@
-// Enters: the page. Leaves: a page that works. Puts the other modules together and knows nothing that they know.
+// Connects the modules of the page.
 
 import { isGray } from './blend.js';
 import { attachGestures } from './gestures.js';
@@ -75,7 +75,7 @@ async function showPixels() {
   if (shown === (after ?? before)) return;
   shown = after ?? before;
   const wanted = shown;
-  // What the browser cannot read, such as TIFF, is seen when the server's pictures come.
+  // What the browser cannot read, such as TIFF, is shown when the server's previews arrive.
   const pyramids = await Promise.all([before, after].map((blob) => blob && Pyramid.of(blob).catch(() => null)));
   if (shown !== wanted) {
     for (const pyramid of pyramids) pyramid?.close();

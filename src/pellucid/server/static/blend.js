@@ -1,5 +1,4 @@
-// Enters: the pixels of a noisy image and of the clean one, 8-bit RGBA. Leaves: pixels in between, or what was removed.
-// Does not know: canvases, sliders, files.
+// Blends the pixels of the noisy and the denoised image, 8-bit RGBA; also shows what was removed.
 
 /** ITU-R BT.601-7 (2011), sec. 2.5.1: brightness of red, green and blue. The server splits the residual alike. */
 const LUMA = [0.299, 0.587, 0.114];

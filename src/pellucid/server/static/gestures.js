@@ -1,5 +1,4 @@
-// Enters: pointers, wheels and keys over the photo. Leaves: a stage that was zoomed, panned, or whose divider was moved.
-// Does not know: what is drawn, and how.
+// Zooms, pans and moves the divider by pointer, wheel and keys.
 
 /** How near a pointer must come to the divider to take hold of it, in CSS pixels. */
 const REACH_PX = 22;

@@ -1,5 +1,4 @@
-// Enters: drops, pastes and the file picker. Leaves: files.
-// Does not know: what is done with them. No address is ever fetched: text and links that are dropped are passed over.
+// Takes files from drops, pastes and the file picker. Text and links that are dropped are ignored: no address is fetched.
 
 const isFileDrag = (event) => event.dataTransfer?.types.includes('Files');
 

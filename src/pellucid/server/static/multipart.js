@@ -1,8 +1,7 @@
-// Enters: the body of a multipart/mixed answer, as a stream. Leaves: its parts, one after another, as soon as each is whole.
-// Does not know: what the parts mean. (RFC 2046, section 5.1; each part tells its Content-Length, so that none of its
-// bytes need be searched for the boundary.)
+// Reads a multipart/mixed answer as a stream, part by part (RFC 2046, section 5.1). Each part has its Content-Length, so that its
+// bytes need not be searched for the boundary.
 
-const BROKEN = 'the answer broke off';
+const BROKEN = 'the answer is incomplete';
 const LINE = Uint8Array.of(13, 10);
 const BLANK = Uint8Array.of(13, 10, 13, 10);
 const END = Uint8Array.of(45, 45);
@@ -76,7 +75,7 @@ class Inbox {
 /** Give the boundary that a Content-Type names. */
 function boundaryOf(contentType) {
   const found = /;\s*boundary=(?:"([^"]+)"|([^\s;]+))/i.exec(contentType ?? '');
-  if (!found) throw new Error('the answer names no boundary between its parts');
+  if (!found) throw new Error('the answer has no boundary');
   return found[1] ?? found[2];
 }
 
@@ -99,7 +98,7 @@ export async function* readParts(response) {
       await inbox.takeUntil(LINE);
       const headers = parseHeaders(await inbox.takeUntil(BLANK));
       const bytes = await inbox.take(Number(headers.get('Content-Length')));
-      if (!(await inbox.skip(delimiter))) throw new Error('a part of the answer is not as long as it says');
+      if (!(await inbox.skip(delimiter))) throw new Error('the Content-Length of a part is wrong');
       const name = /name="([^"]*)"/.exec(headers.get('Content-Disposition') ?? '')?.[1] ?? null;
       yield { headers, name, bytes };
     }

@@ -1,5 +1,4 @@
-// Enters: the stage and the photo on it. Leaves: what lies over the pixels: divider, zoom, progress, trouble.
-// Does not know: how pixels are made.
+// Controls over the image: divider, zoom, progress and errors.
 
 import { describeWork } from './words.js';
 

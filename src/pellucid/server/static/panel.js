@@ -1,5 +1,4 @@
-// Enters: the photo that is looked at. Leaves: its settings as controls; what the user wants, through callbacks.
-// Does not know: pixels and requests.
+// The settings of the current photo as controls.
 
 import { AMOUNTS, isWhole, WHOLE } from './amounts.js';
 import { describeFacts, describeNoise, describeSaving, formatSigma, hintOn } from './words.js';

@@ -1,5 +1,5 @@
-// Enters: files. Leaves: photos that are denoised one after another, and an event 'change' whenever one of them changes.
-// Does not know: how photos are shown. A photo's state is 'waiting', 'working', 'done' or 'failed'.
+// A queue of photos that are denoised one after another; each change of one dispatches the event 'change'.
+// The state of a photo is 'waiting', 'working', 'done' or 'failed'.
 
 import { WHOLE } from './amounts.js';
 import { explain } from './problems.js';

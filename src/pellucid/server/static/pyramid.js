@@ -1,5 +1,4 @@
-// Enters: an image file's content. Leaves: the image at its own size and at halves of it, ready to be drawn.
-// Does not know: where, and beside what, it is drawn.
+// An image at its own size and repeatedly halved, ready to be drawn.
 
 /** Below this many pixels a further half would save nothing. */
 const SMALLEST_PX = 400 * 400;

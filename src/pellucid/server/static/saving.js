@@ -1,5 +1,4 @@
-// Enters: a photo that is done. Leaves: a file in the browser's downloads.
-// Does not know: buttons.
+// Saves the result of a photo as a download.
 
 import { isWhole } from './amounts.js';
 import { denoiseToFile } from './service.js';

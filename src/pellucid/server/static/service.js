@@ -1,10 +1,9 @@
-// Enters: files and settings. Leaves: what the server answers, or a ServiceError.
-// Does not know: the page. The only module that speaks HTTP; all addresses are relative to the page's own.
+// HTTP client of the server: the only module that sends requests. All addresses are relative to the page's own.
 
 import { WHOLE } from './amounts.js';
 import { readParts } from './multipart.js';
 
-/** What the server, or the way to it, had to object. `status` is 0 where there was no answer. */
+/** An error of the server or of the connection; `status` is 0 if there was no answer. */
 export class ServiceError extends Error {
   constructor(status, { title = '', detail = '' } = {}, retryAfter_s = null) {
     super(detail || title);
@@ -18,7 +17,7 @@ export class ServiceError extends Error {
 let token = null;
 let askForToken = async () => null;
 
-/** Say who is to be asked for a token; called with whether one was refused already, it gives a token or null. */
+/** Set the function that asks for a token. Its argument is whether one was refused; it returns a token or null. */
 export function setTokenSource(ask) {
   askForToken = ask;
 }
@@ -64,7 +63,7 @@ function denoiseRequest(file, { sigma = null, model = null, mix = null }, accept
 }
 
 /**
- * Denoise a file and bring what is needed to look at it.
+ * Denoise a file and return the result with previews.
  * @returns {Promise<{facts: object, before: Blob, after: Blob, result: Blob}>}
  */
 export async function denoise(file, settings, { signal, onProgress }) {
@@ -95,7 +94,7 @@ export async function denoiseToFile(file, settings, signal) {
   return response.blob();
 }
 
-/** Give the models that the server has. */
+/** List the server's models. */
 export async function listModels() {
   return (await (await send('v1/models')).json()).models;
 }

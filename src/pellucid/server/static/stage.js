@@ -1,5 +1,4 @@
-// Enters: an image before and after, how to mix them, where the divider is. Leaves: pixels on the canvas.
-// Does not know: files, the server, pointers and keys. Only what is seen is blended, so the image's size costs nothing.
+// Draws the image before and after on the canvas. Only what is visible is blended, so its size costs nothing.
 
 import { WHOLE } from './amounts.js';
 import { blend, detailShares, residual } from './blend.js';

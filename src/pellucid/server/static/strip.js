@@ -1,5 +1,4 @@
-// Enters: photos. Leaves: a strip of them, each with its thumbnail and state; clicks say which one was meant.
-// Does not know: what a photo looks like in full.
+// The queue of photos, each with thumbnail and state.
 
 import { describeState } from './words.js';
 

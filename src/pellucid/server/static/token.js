@@ -1,5 +1,4 @@
-// Enters: a server's wish for a token. Leaves: the token, or null if the user has none.
-// Does not know: requests. The token is held by the caller, in memory only.
+// Dialog for the server's token. The caller keeps the token, in memory only.
 
 /** Make a function that asks for a token; all who ask while the dialog is open get the same answer. */
 export function makeTokenDialog() {

@@ -1,5 +1,4 @@
-// Enters: the sizes of an image and of the frame it is seen in, zooms and moves. Leaves: where the image lies in the frame.
-// Does not know: pixels, canvases, events. All lengths are device pixels; zoom 1 is one image pixel per device pixel.
+// Zoom and position of an image in its frame. All lengths are device pixels; zoom 1 is one image pixel per device pixel.
 
 const LARGEST_ZOOM = 16;
 /** A small image is not blown up beyond this to fill the frame. */

@@ -1,20 +1,19 @@
-// Enters: photos and their facts. Leaves: words for them.
-// Does not know: where they are shown.
+// Texts that describe photos, their noise and their state.
 
 import { isWhole } from './amounts.js';
 
-const NOISE = [[0.75, 'no noise to speak of'], [5, 'faint noise'], [15, 'visible noise'], [30, 'strong noise'], [Infinity, 'very strong noise']];
+const NOISE = [[0.75, 'hardly any noise'], [5, 'faint noise'], [15, 'visible noise'], [30, 'strong noise'], [Infinity, 'very strong noise']];
 const FORMATS = { jpeg: 'JPEG', png: 'PNG', tiff: 'TIFF', webp: 'WebP', avif: 'AVIF' };
-/** Of preview images; a photo with a longer side is looked at smaller than it is saved. */
+/** Longest side of previews; larger photos are shown smaller than they are saved. */
 const PREVIEW_PX = 4096;
-/** Estimates below this make one wonder whether the noise is of a kind that the estimate does not see. */
+/** Below this, the noise may be of a kind that the estimate misses. */
 const DOUBTFUL_SIGMA = 2;
 
 export function describeNoise(sigma) {
   return NOISE.find(([limit]) => sigma < limit)[1];
 }
 
-/** Give a photo's state in a few words, and as a share (0 to 1) of the way. */
+/** A photo's state in a few words, and its progress (0 to 1). */
 export function describeState(photo) {
   const { state, progress, answer, problem } = photo;
   if (state === 'waiting') return { text: 'Waiting', share: 0 };
@@ -25,15 +24,15 @@ export function describeState(photo) {
   return { text: `Working, ${Math.round((100 * progress.done) / progress.total)} %`, share: progress.done / progress.total };
 }
 
-/** Say how the work on a photo goes on. */
+/** Describe the progress of a photo. */
 export function describeWork(photo) {
   const { state, progress, busyUntil } = photo;
-  if (state === 'waiting') return 'Waiting for its turn';
+  if (state === 'waiting') return 'Waiting in the queue';
   if (busyUntil) {
-    return `The server is busy; asking again in ${Math.max(1, Math.round((busyUntil - Date.now()) / 1000))} s`;
+    return `The server is busy; trying again in ${Math.max(1, Math.round((busyUntil - Date.now()) / 1000))} s`;
   }
-  if (!progress?.total) return 'Sending, and looking at the noise';
-  if (progress.done === progress.total) return 'Putting it together';
+  if (!progress?.total) return 'Uploading, and estimating the noise';
+  if (progress.done === progress.total) return 'Writing the result';
   return `Tile ${Math.min(progress.done + 1, progress.total)} of ${progress.total}`;
 }
 
@@ -46,13 +45,13 @@ export function describeFacts(photo) {
   return said.join(' · ');
 }
 
-/** Give a hint on the noise level, or nothing. */
+/** A hint on the noise level, or an empty string. */
 export function hintOn(facts) {
   if (!facts.is_estimated || facts.sigma >= DOUBTFUL_SIGMA) return '';
-  return 'Little noise was found. If you see more than that, set the level by hand: 10 is a good start for photos from a camera.';
+  return 'Little noise was found. If you see more, set the level by hand: 10 is a good start for photos.';
 }
 
-/** Say what saving a photo gives. */
+/** Describe the file that is saved. */
 export function describeSaving({ mix, answer }) {
   const format = FORMATS[answer.facts.format] ?? answer.facts.format;
   if (isWhole(mix)) return `Full size, as ${format}, with its metadata.`;
