@@ -30,13 +30,7 @@ class ServiceSettings:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind a host name or address and a port; port 0 takes any free one.
-
-    Raises
-    ------
-    ParameterError
-        It is in use, not this machine's, or not allowed.
-    """
+    """Bind an address and a port, 0 for any free one; a ParameterError says why that is not possible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

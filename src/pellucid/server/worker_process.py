@@ -85,11 +85,7 @@ class WorkerProcess:
         """Run a job within the limits of time and memory; `on_frame` takes each frame of the answer.
 
         `abandoned_since` returns the time, on the event loop's clock, since which nobody waits for the answer, or None.
-
-        Raises
-        ------
-        WorkerLostError
-            It died, or exceeded a limit. It must be killed.
+        After a WorkerLostError (the worker died, or exceeded a limit) it must be killed.
         """
         now = asyncio.get_running_loop().time
         start = now()
