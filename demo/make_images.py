@@ -75,8 +75,8 @@ def main() -> None:
     gap = np.full((SIDE_PX, 16, 3), 255, np.uint8)
     page = np.ascontiguousarray(np.hstack([simulated(), gap, enlarged(night)]))
     target = HERE.parent / "docs" / "before-after.jpg"
-    for picture, path in ((page, target), (night, HERE / "night.jpg")):
-        io.write(io.Picture((picture,), (None,), "jpeg"), path, overwrite=True)
+    for image, path in ((page, target), (night, HERE / "night.jpg")):
+        io.write(io.Image((image,), (None,), "jpeg"), path, overwrite=True)
         print(path)
 
 
